@@ -1,0 +1,49 @@
+"""ONNX Runtime on the CPU: runs what `export` wrote as it is, and is the numeric reference."""
+
+from __future__ import annotations
+
+from yolor_deploy.backends.onnxruntime.session import OnnxRuntimeSession
+from yolor_deploy.backends.onnxruntime.threads import granted_cores
+from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
+
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "granted_cores"]
+
+
+class OnnxRuntimeBackend:
+    """The CPU provider of ONNX Runtime."""
+
+    name = "onnxruntime"
+
+    def why_unavailable(self) -> str | None:
+        """Return why ONNX Runtime cannot be used here, or None if it can."""
+        try:
+            import onnxruntime  # noqa: F401, PLC0415 - takes a while to load
+        except ImportError as error:  # also raised when a shared library is missing
+            return f"onnxruntime cannot be imported: {error}"
+        return None
+
+    def open(self, artifact: Artifact, *, threads: int | None = None) -> OnnxRuntimeSession:
+        """Load a portable artifact.
+
+        Args:
+            artifact: A ``model``; external data lies beside its file.
+            threads: Threads of one run; None for the cores granted to this process.
+
+        Raises:
+            ArtifactError: An engine of another runtime, or a file that ONNX Runtime refuses, or
+                whose inputs and outputs are not those of its metadata.
+            BackendUnavailableError: ONNX Runtime is not installed, or does not load.
+        """
+        reason = self.why_unavailable()
+        if reason is not None:
+            raise BackendUnavailableError(
+                reason, where="backend onnxruntime", hint="run `pip install onnxruntime`"
+            )
+        if artifact.meta.kind != "model" or artifact.meta.target not in {None, self.name}:
+            raise ArtifactError(
+                f"{artifact.meta.kind} for {artifact.meta.target}, expected a portable model",
+                where=str(artifact.path),
+                hint="give the ONNX file that `yolor-deploy export` wrote",
+            )
+        return OnnxRuntimeSession(artifact, threads=threads or granted_cores())

@@ -1,0 +1,73 @@
+"""The command line: one file a command, one place where an error becomes text.
+
+Loading this package loads neither torch nor onnx: commands import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from yolor_deploy import __version__
+from yolor_deploy.cli.boundary import reported_errors
+from yolor_deploy.cli.detect import detect
+from yolor_deploy.cli.export import export
+from yolor_deploy.cli.info import info
+from yolor_deploy.cli.models import models
+from yolor_deploy.cli.verify import verify
+
+
+class _Commands(TyperGroup):
+    """Runs a command inside the error boundary; lists commands in the order of use."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reported_errors():
+            return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="yolor-deploy",
+    help="From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven ONNX file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (export, verify, detect, info, models):
+    app.command()(command)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell what each stage does, on stderr.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven ONNX file."""
+    del version
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("yolor_deploy").setLevel(level)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()

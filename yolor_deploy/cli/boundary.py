@@ -1,0 +1,31 @@
+"""The only place where an exception becomes text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from yolor_deploy.core.errors import YolorDeployError
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Show a failure that the user can mend as ``error / where / hint``, and exit with 1.
+
+    Anything else is a bug, and keeps its traceback.
+    """
+    try:
+        yield
+    except YolorDeployError as error:
+        for kind, text in (
+            ("error", error.problem),
+            ("  where", error.where),
+            ("  hint", error.hint),
+        ):
+            typer.echo(f"{kind}: {text}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        typer.echo("stopped; nothing was left half-written", err=True)
+        raise typer.Exit(130) from error

@@ -1,0 +1,71 @@
+"""``yolor-deploy info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, or a file that `export` wrote.")],
+    cfg: Annotated[
+        str | None, typer.Option(help="Darknet description: a file, or a published name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Explain any checkpoint or artifact: family, sizes, classes, implicit sites, history."""
+    from yolor_deploy.core.artifact import Artifact, looks_like_onnx  # noqa: PLC0415 - late
+
+    if looks_like_onnx(file):
+        facts = _of_artifact(Artifact.read(file))
+    else:
+        from yolor_deploy.inspection import facts_of_checkpoint  # noqa: PLC0415 - torch
+
+        facts = facts_of_checkpoint(str(file), cfg=cfg)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    from yolor_deploy.cli.tables import console  # noqa: PLC0415 - rich
+
+    out = console()
+    for key, value in facts.items():
+        if isinstance(value, list):
+            out.print(f"{key}:")
+            for item in value:
+                out.print(f"  {item}", markup=False, soft_wrap=True)
+        else:
+            out.print(f"{key}: {value}", markup=False, soft_wrap=True)
+
+
+def _of_artifact(artifact: Any) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415 - beside its use
+
+    from yolor_deploy.core.describe import facts_of_spec  # noqa: PLC0415 - beside its use
+
+    meta = artifact.meta
+    facts = {
+        "file": str(artifact.path),
+        "kind": f"{meta.kind}, {meta.precision}, for {meta.target or 'any runtime'}",
+        **facts_of_spec(meta.spec),
+        "outputs": ", ".join(artifact.output_names),
+    }
+    if meta.nms:
+        facts["post-processing"] = ", ".join(f"{k} {v}" for k, v in asdict(meta.nms).items())
+    for record in meta.history:
+        for site in record.options.get("sites", ()):
+            rest = f"kept, {site['kept']}" if site["kept"] else "folded"
+            into = f" into {', '.join(site['into'])}" if site["into"] else ""
+            facts.setdefault("folding", []).append(f"{site['layer']}: {rest}{into}")
+    facts["history"] = [_stage(record) for record in meta.history]
+    return facts
+
+
+def _stage(record: Any) -> str:
+    plain = {k: v for k, v in record.options.items() if k != "sites" and v is not None}
+    options = ", ".join(f"{key} {value}" for key, value in plain.items())
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    source = f"; input sha256 {record.input_sha256}" if record.input_sha256 else ""
+    return f"{record.stage}: {options}{source} ({versions})"

@@ -1,0 +1,25 @@
+"""Shows on stderr what a command is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+@contextmanager
+def shown_stages(command: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that is told each stage: a spinner on a terminal, else a line each."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda stage: console.print(
+            f"{command}: {stage}", highlight=False, soft_wrap=True, markup=False
+        )
+        return
+    with console.status(command) as status:
+
+        def note(stage: str) -> None:
+            status.update(f"{command}: {stage}")
+
+        yield note

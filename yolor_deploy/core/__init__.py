@@ -1,0 +1,1 @@
+"""The vocabulary that every other package speaks: standard library, NumPy and Pillow only."""

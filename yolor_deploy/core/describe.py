@@ -1,0 +1,28 @@
+"""A detector in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yolor_deploy.core.spec import DetectorSpec
+
+
+def facts_of_spec(spec: DetectorSpec) -> dict[str, Any]:
+    """Return what a person wants to know of a detector, by heading, in order."""
+    image, batch = spec.input, spec.input.batch
+    text = str(batch.minimum)
+    if not batch.is_static:
+        text = f"{batch.minimum} to {batch.maximum}, best {batch.optimum}"
+    return {
+        "model": f"{spec.variant} ({spec.family} family)"
+        + (", random weights" if spec.random_weights else ""),
+        "input": f"images {image.dtype} {image.layout}, {image.height} x {image.width} (height x "
+        f"width), batch {text}, RGB",
+        "classes": f"{spec.num_classes}: {', '.join(spec.class_names)}",
+        "levels": [
+            f"stride {level.stride}: anchors "
+            + ", ".join(f"{w:g}x{h:g}" for w, h in level.anchors_px)
+            for level in spec.levels
+        ],
+        "boxes": f"{spec.num_boxes:,} before post-processing",
+    }

@@ -1,0 +1,1 @@
+"""Numbers about artifacts: how close, how good, how fast. Sessions are handed in."""

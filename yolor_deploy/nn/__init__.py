@@ -1,0 +1,1 @@
+"""Building blocks of the authors' networks, and exact rewrites of a traced network."""

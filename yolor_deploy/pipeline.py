@@ -1,0 +1,390 @@
+"""The order of the stages, written down once.
+
+``export``: load, describe, fold, ONNX, head, proof.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolor_deploy import __version__
+from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta, StageRecord
+from yolor_deploy.core.errors import ArtifactError, BuildError
+from yolor_deploy.core.spec import (
+    BatchRange,
+    DetectorSpec,
+    InputDtype,
+    InputLayout,
+    NmsConfig,
+    OutputKind,
+)
+from yolor_deploy.measure.parity import OutputParity, all_passed
+from yolor_deploy.proof import (
+    fold_with_proof,
+    prove_artifact,
+    raw_from_network,
+    seeded_images,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from yolor_deploy.checkpoint import Checkpoint
+    from yolor_deploy.nn.fold_affine import FoldSite
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_PROTOBUF = 2_000_000_000  # bytes; above, weights go into a second file
+_PROOF_IMAGES = 2
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """What ``export`` is told.
+
+    Attributes:
+        source: Path of a checkpoint, or name of a published model for random weights.
+        output: ONNX file; None for the name of the source with ``.onnx``.
+        cfg: Darknet description: a file, or the name of a published one.
+        names: File with one class name a line.
+        size: (height, width) in pixels; None for the model's own.
+        batch: Batch sizes.
+        output_kind: What the artifact ends in.
+        dtype: Of the image input.
+        layout: Of the image input.
+        nms: Post-processing, for detections.
+        fold_implicit: Whether implicit knowledge is folded into convolutions.
+        seed: Of random weights, and of the images of the proof.
+    """
+
+    source: str
+    output: Path | None = None
+    cfg: str | None = None
+    names: Path | None = None
+    size: tuple[int, int] | None = None
+    batch: BatchRange = field(default_factory=BatchRange)
+    output_kind: OutputKind = "detections"
+    dtype: InputDtype = "float32"
+    layout: InputLayout = "NCHW"
+    nms: NmsConfig = field(default_factory=NmsConfig)
+    fold_implicit: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What ``export`` made, and its proof.
+
+    Attributes:
+        artifact: The file.
+        sites: What became of each thing that could fold.
+        parities: Every comparison; all have passed.
+        nodes: Operators of the graph by kind.
+        seconds: Of each stage.
+    """
+
+    artifact: Artifact
+    sites: tuple[FoldSite, ...]
+    parities: tuple[OutputParity, ...]
+    nodes: dict[str, int]
+    seconds: dict[str, float]
+
+
+def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
+    """Turn a checkpoint into one proven ONNX file.
+
+    Args:
+        config: What to do.
+        note: Told each stage as it begins.
+
+    Raises:
+        CheckpointError, UnsupportedModelError: The source cannot be read or is not of our families.
+        PassError: Its graph cannot be rewritten exactly.
+        BuildError: An option does not fit the model, or the proof failed. No file is left.
+        ArtifactError: The file cannot be written.
+    """
+    timer = _Timer(note)
+    timer.begin(f"reading {config.source}")
+    checkpoint = load_checkpoint(config.source, cfg=config.cfg, seed=config.seed)
+    output = config.output or default_output(config.source)
+    require_writable(output)
+    spec, network = _network(checkpoint, config)
+    origin = _origin(checkpoint)
+    del checkpoint
+    image = spec.input
+    count = min(_PROOF_IMAGES, image.batch.maximum)
+    images = seeded_images(count, image.height, image.width, seed=config.seed)
+    timer.begin("running the checkpoint's network in PyTorch")
+    expected = raw_from_network(network, images)
+    timer.begin("folding")
+    folded, sites, parities = fold_with_proof(
+        network, spec, fold_implicit=config.fold_implicit, seed=config.seed
+    )
+    _require_proven(parities, output)
+    timer.begin("writing ONNX")
+    model = _onnx_model(folded, spec, config)
+    meta = _meta(config, spec, origin, sites)
+    nodes = _count_nodes(model)
+    del folded, network
+    with _temporary_folder(output) as folder:
+        artifact = _save(model, meta, folder / output.name)
+        del model
+        timer.begin("proving")
+        parities += prove_artifact(artifact, images, expected, note=note)
+        _require_proven(parities, output)
+        _move_into_place(folder, output)
+    return ExportResult(
+        replace(artifact, path=output), tuple(sites), tuple(parities), nodes, timer.end()
+    )
+
+
+def load_checkpoint(source: str, *, cfg: str | None = None, seed: int = 0) -> Checkpoint:
+    """Read a checkpoint file, or draw weights for a published model if there is no such file.
+
+    Args:
+        source: Path or name.
+        cfg: Path of a darknet description, or name of a published one.
+        seed: Of random weights.
+
+    Raises:
+        CheckpointError: Neither a readable file nor a name.
+    """
+    from yolor_deploy import families  # noqa: PLC0415 - torch
+    from yolor_deploy.checkpoint import read_checkpoint  # noqa: PLC0415 - torch
+
+    path = Path(source)
+    if not path.exists() and not path.suffix and path.name == source:
+        return families.random_checkpoint(source, seed=seed)
+    return read_checkpoint(path, cfg=families.cfg_text(cfg) if cfg else None)
+
+
+def default_output(source: str) -> Path:
+    """Return where ``export`` writes by default: beside a file, or here for a name."""
+    path = Path(source)
+    return path.with_suffix(".onnx") if path.exists() else Path(f"{source}.onnx")
+
+
+def require_writable(output: Path) -> None:
+    """Refuse an output path before the long work, not after it.
+
+    Raises:
+        ArtifactError: Its folder is missing, or it is a folder itself.
+    """
+    if not output.parent.is_dir():
+        raise ArtifactError(
+            f"folder {output.parent} does not exist", where=str(output), hint="make it first"
+        )
+    if output.is_dir():
+        raise ArtifactError(
+            "a folder, expected a file", where=str(output), hint="name a file with -o"
+        )
+
+
+def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec, Any]:
+    from yolor_deploy import families  # noqa: PLC0415 - torch
+
+    family = families.family_of(checkpoint)
+    spec = family.spec(checkpoint)
+    if config.names is not None:
+        spec = replace(spec, class_names=_read_names(config.names, spec.num_classes))
+    height, width = config.size or (spec.input.height, spec.input.width)
+    require_size(height, width, spec)
+    image = replace(
+        spec.input,
+        height=height,
+        width=width,
+        batch=config.batch,
+        dtype=config.dtype,
+        layout=config.layout,
+    )
+    spec = replace(spec, input=image, random_weights=checkpoint.container == "random")
+    return spec, family.module(checkpoint)
+
+
+def require_size(height: int, width: int, spec: DetectorSpec) -> None:
+    """Refuse an input size that the strides do not divide.
+
+    Raises:
+        BuildError: With the nearest two sizes that would do.
+    """
+    stride = spec.max_stride
+    for side in (height, width):
+        if side < 1 or side % stride:
+            below = max(side // stride, 1) * stride
+            above = below + stride if side > below else below
+            nearest = " and ".join(str(n) for n in dict.fromkeys((below, above)))
+            raise BuildError(
+                f"size {height}x{width}: {side} is not a multiple of {stride}, the largest stride "
+                f"of {spec.variant}",
+                where="--size",
+                hint=f"the nearest are {nearest}",
+            )
+
+
+def _read_names(path: Path, count: int) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(
+            f"cannot read class names: {error}",
+            where=str(path),
+            hint="give a UTF-8 text file with one class name a line",
+        ) from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != count:
+        raise BuildError(
+            f"{len(names)} class names, the model has {count} classes",
+            where=str(path),
+            hint="give one name a line, in the order of the training",
+        )
+    return names
+
+
+def _origin(checkpoint: Checkpoint) -> StageRecord:
+    options = {
+        "source": checkpoint.file,
+        "container": checkpoint.container,
+        "cfg": checkpoint.cfg.name if checkpoint.cfg else None,
+        **checkpoint.facts,
+    }
+    return StageRecord("load", options, _versions("yolor-deploy", "torch"), checkpoint.sha256)
+
+
+def _meta(
+    config: ExportConfig, spec: DetectorSpec, origin: StageRecord, sites: Sequence[FoldSite]
+) -> ArtifactMeta:
+    """Describe the artifact, with all that is needed to make the same one again."""
+    shown = [asdict(site) for site in sites if site.kind != "batchnorm" or site.kept]
+    counts = {
+        kind: sum(site.kind == kind and site.kept is None for site in sites)
+        for kind in sorted({site.kind for site in sites})
+    }
+    fold = StageRecord(
+        "fold",
+        {"fold_implicit": config.fold_implicit, "folded": counts, "sites": shown},
+        _versions("yolor-deploy", "torch"),
+    )
+    if spec.random_weights:
+        origin = replace(origin, options={**origin.options, "seed": config.seed})
+    write = StageRecord("onnx", {}, _versions("yolor-deploy", "onnx-ir"))
+    return ArtifactMeta(
+        kind="model",
+        spec=spec,
+        precision="fp32",
+        output=config.output_kind,
+        nms=config.nms if config.output_kind == "detections" else None,
+        target=None,
+        history=(origin, fold, write),
+    )
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    own = {"yolor-deploy": __version__}
+    return {name: own.get(name) or importlib.metadata.version(name) for name in packages}
+
+
+def _onnx_model(folded: Any, spec: DetectorSpec, config: ExportConfig) -> ir.Model:
+    from yolor_deploy.graph.from_module import onnx_from_module  # noqa: PLC0415 - torch
+    from yolor_deploy.graph.nms_head import attach_nms, attach_predictions  # noqa: PLC0415 - onnx
+
+    model = onnx_from_module(folded, spec)
+    if config.output_kind == "detections":
+        attach_nms(model, spec, config.nms)
+    elif config.output_kind == "predictions":
+        attach_predictions(model, spec)
+    return model
+
+
+def _count_nodes(model: ir.Model) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for node in model.graph:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _save(model: ir.Model, meta: ArtifactMeta, path: Path) -> Artifact:
+    import onnx_ir as ir  # noqa: PLC0415 - onnx
+
+    model.metadata_props[METADATA_KEY] = meta.to_json()
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
+    external = f"{path.name}.data" if size > _LARGEST_PROTOBUF else None
+    ir.save(model, path, external_data=external)
+    return Artifact.read(path)
+
+
+def _require_proven(parities: Sequence[OutputParity], output: Path) -> None:
+    if all_passed(parities):
+        return
+    worst = next(parity for parity in parities if not parity.passed)
+    raise BuildError(
+        f"{worst.stage}: {worst.output} differs by {worst.max_error:.3g} where at most "
+        f"{worst.tolerance} is rounding (largest value {worst.max_expected:.3g})"
+        + (f"; {worst.note}" if worst.note else ""),
+        where=str(output),
+        hint="no file was written; report this model with `yolor-deploy info` of its checkpoint",
+    )
+
+
+@contextmanager
+def _temporary_folder(output: Path) -> Iterator[Path]:
+    """Yield a folder beside the output that is gone afterwards, whatever happens.
+
+    Raises:
+        ArtifactError: The disk is full, or the folder is read-only.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        free = shutil.disk_usage(output.parent).free // 1_000_000
+        raise ArtifactError(
+            f"cannot write: {error.strerror or error}",
+            where=str(output),
+            hint=f"{free} MB are free there; free some, or write elsewhere with -o"
+            if is_full
+            else "write elsewhere with -o",
+        ) from error
+
+
+def _move_into_place(folder: Path, output: Path) -> None:
+    """Move the finished files to where they belong, the one that names the other last."""
+    data = folder / f"{output.name}.data"
+    if data.exists():
+        data.replace(output.parent / data.name)
+    (folder / output.name).replace(output)
+
+
+class _Timer:
+    """Seconds of each stage, in order."""
+
+    def __init__(self, note: Note) -> None:
+        self.note = note
+        self.seconds: dict[str, float] = {}
+        self.stage = ""
+        self.started = 0.0
+
+    def begin(self, stage: str) -> None:
+        self.end()
+        self.note(stage)
+        self.stage, self.started = stage, time.perf_counter()
+
+    def end(self) -> dict[str, float]:
+        if self.stage:
+            self.seconds[self.stage] = round(time.perf_counter() - self.started, 3)
+            self.stage = ""
+        return self.seconds
