@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.metadata
 import logging
 import shutil
@@ -17,7 +18,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolor_deploy import __version__
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta, StageRecord
 from yolor_deploy.core.errors import ArtifactError, BuildError
 from yolor_deploy.core.spec import (
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_PROTOBUF = 2_000_000_000  # bytes; above, weights go into a second file
 _PROOF_IMAGES = 2
 Note = Callable[[str], None]
 
@@ -140,6 +139,7 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
     with _temporary_folder(output) as folder:
         artifact = _save(model, meta, folder / output.name)
         del model
+        gc.collect()  # graphs are cyclic: their weights would stay through the proof
         timer.begin("proving")
         parities += prove_artifact(artifact, images, expected, note=note)
         _require_proven(parities, output)
@@ -195,6 +195,8 @@ def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec
     from yolor_deploy import families  # noqa: PLC0415 - torch
 
     family = families.family_of(checkpoint)
+    if config.names is not None:
+        checkpoint = replace(checkpoint, class_names=None)  # wrong ones must not be in the way
     spec = family.spec(checkpoint)
     if config.names is not None:
         spec = replace(spec, class_names=_read_names(config.names, spec.num_classes))
@@ -290,15 +292,14 @@ def _meta(
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    own = {"yolor-deploy": __version__}
-    return {name: own.get(name) or importlib.metadata.version(name) for name in packages}
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def _onnx_model(folded: Any, spec: DetectorSpec, config: ExportConfig) -> ir.Model:
     from yolor_deploy.graph.from_module import onnx_from_module  # noqa: PLC0415 - torch
     from yolor_deploy.graph.nms_head import attach_nms, attach_predictions  # noqa: PLC0415 - onnx
 
-    model = onnx_from_module(folded, spec)
+    model = onnx_from_module(folded.float(), spec)  # the only rounding of the weights
     if config.output_kind == "detections":
         attach_nms(model, spec, config.nms)
     elif config.output_kind == "predictions":
@@ -314,12 +315,10 @@ def _count_nodes(model: ir.Model) -> dict[str, int]:
 
 
 def _save(model: ir.Model, meta: ArtifactMeta, path: Path) -> Artifact:
-    import onnx_ir as ir  # noqa: PLC0415 - onnx
+    from yolor_deploy.graph.write import write_model  # noqa: PLC0415 - onnx
 
     model.metadata_props[METADATA_KEY] = meta.to_json()
-    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
-    external = f"{path.name}.data" if size > _LARGEST_PROTOBUF else None
-    ir.save(model, path, external_data=external)
+    write_model(model, path)
     return Artifact.read(path)
 
 
@@ -364,8 +363,11 @@ def _temporary_folder(output: Path) -> Iterator[Path]:
 def _move_into_place(folder: Path, output: Path) -> None:
     """Move the finished files to where they belong, the one that names the other last."""
     data = folder / f"{output.name}.data"
+    old = output.parent / data.name
     if data.exists():
-        data.replace(output.parent / data.name)
+        data.replace(old)
+    else:
+        old.unlink(missing_ok=True)  # weights of a larger model that had this name
     (folder / output.name).replace(output)
 
 

@@ -34,7 +34,7 @@ class Contents:
 
     Attributes:
         tensors: By the names of the authors' modules.
-        structure, class_names, facts: As in ``Checkpoint``.
+        structure, class_names, module_classes, facts: As in ``Checkpoint``.
         strides: Numbers, or the tensor that holds them.
     """
 
@@ -42,6 +42,7 @@ class Contents:
     structure: Mapping[str, Any] | None = None
     strides: TensorRef | tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
+    module_classes: tuple[str, ...] = ()
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -120,8 +121,9 @@ def _contents_of_module(
     model: StandIn, facts: dict[str, str | int | float], *, where: str
 ) -> Contents:
     tensors = authors_names(dict(_walk(model, where=where)))
+    classes = tuple(sorted({module.dotted for _, module in _modules(model, where=where)}))
     if model.dotted not in MODEL_CLASSES:
-        return Contents(tensors=tensors, facts=facts)
+        return Contents(tensors=tensors, module_classes=classes, facts=facts)
     structure = model.state.get("yaml")
     if not isinstance(structure, dict):
         structure = None
@@ -130,12 +132,24 @@ def _contents_of_module(
         structure=structure and plain_value(structure, where=f"{where}, yaml of the model"),
         strides=_strides(model.state.get("stride"), where=where),
         class_names=_class_names(model.state.get("names"), where=where),
+        module_classes=classes,
         facts=facts,
     )
 
 
 def _walk(root: StandIn, *, where: str) -> Iterator[tuple[str, TensorRef]]:
     """Yield the state_dict of a module: parameters and buffers by their dotted names."""
+    for prefix, module in _modules(root, where=where):
+        unsaved = module.state.get("_non_persistent_buffers_set")
+        for kind in ("_parameters", "_buffers"):
+            for name, value in _part(module, kind).items():
+                is_saved = not (kind == "_buffers" and isinstance(unsaved, set) and name in unsaved)
+                if isinstance(value, TensorRef) and is_saved:
+                    yield f"{prefix}{_name(name, where=where)}", value
+
+
+def _modules(root: StandIn, *, where: str) -> Iterator[tuple[str, StandIn]]:
+    """Yield a module and all inside it, each with the prefix of its names."""
     pending = [("", root)]
     for _ in range(_MAX_MODULES):
         if not pending:
@@ -143,12 +157,7 @@ def _walk(root: StandIn, *, where: str) -> Iterator[tuple[str, TensorRef]]:
         prefix, module = pending.pop()
         if len(prefix) > _MAX_NAME or prefix.count(".") > _MAX_DEPTH:
             raise _damaged_module(f"module name that goes on after {prefix[:64]!r}", where=where)
-        unsaved = module.state.get("_non_persistent_buffers_set")
-        for kind in ("_parameters", "_buffers"):
-            for name, value in _part(module, kind).items():
-                is_saved = not (kind == "_buffers" and isinstance(unsaved, set) and name in unsaved)
-                if isinstance(value, TensorRef) and is_saved:
-                    yield f"{prefix}{_name(name, where=where)}", value
+        yield prefix, module
         children = [
             (f"{prefix}{_name(name, where=where)}.", child)
             for name, child in _part(module, "_modules").items()

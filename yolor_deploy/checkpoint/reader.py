@@ -42,6 +42,7 @@ class _Body:
     strides: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
     darknet: DarknetWeights | None = None
+    module_classes: tuple[str, ...] = ()
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -78,6 +79,7 @@ def read_checkpoint(path: Path, *, cfg: CfgText | None = None) -> Checkpoint:
         class_names=body.class_names,
         cfg=cfg,
         darknet=body.darknet,
+        module_classes=body.module_classes,
         facts=body.facts,
     )
 
@@ -126,6 +128,7 @@ def _body_of_pickle(value: object, records: Records, *, where: str, file_bytes: 
         structure=contents.structure,
         strides=strides,
         class_names=contents.class_names,
+        module_classes=contents.module_classes,
         facts=contents.facts,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -24,11 +23,11 @@ from yolor_deploy.cli.verify import verify
 class _Commands(TyperGroup):
     """Runs a command inside the error boundary; lists commands in the order of use."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: typer.Context) -> Any:
         with reported_errors():
             return super().invoke(ctx)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:
         del ctx
         return list(self.commands)
 

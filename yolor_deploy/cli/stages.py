@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
 
 @contextmanager
 def shown_stages(command: str) -> Iterator[Callable[[str], None]]:
     """Yield a function that is told each stage: a spinner on a terminal, else a line each."""
+    from rich.console import Console  # noqa: PLC0415 - slow to load
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda stage: console.print(

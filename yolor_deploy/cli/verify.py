@@ -26,11 +26,11 @@ def verify(
 ) -> None:
     """Compare an ONNX file with its checkpoint: folded, ONNX, head, detections."""
     from yolor_deploy.core.artifact import Artifact  # noqa: PLC0415 - beside its use
-    from yolor_deploy.image_files import image_files  # noqa: PLC0415 - Pillow
+    from yolor_deploy.image_files import find_images  # noqa: PLC0415 - Pillow
     from yolor_deploy.verification import verify as run  # noqa: PLC0415 - torch
 
     artifact = Artifact.read(model)
-    paths = image_files([images]) if images else []
+    paths = [file.path for file in find_images([images])] if images else []
     with shown_stages("verify") as note:
         report = run(artifact, against=against, cfg=cfg, images=paths, note=note)
     if as_json:

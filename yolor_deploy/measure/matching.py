@@ -85,7 +85,9 @@ def _matches(found: Rows, expected: Rows, boxes_px: Tolerance, scores: Tolerance
     free = np.ones(len(expected.scores), bool)
     for row in range(len(found.scores)):
         moved = np.abs(expected.boxes_xyxy - found.boxes_xyxy[row])
-        limit = boxes_px.absolute + boxes_px.relative * np.abs(expected.boxes_xyxy)
+        # Relative to the box's largest coordinate: an edge near 0 carries the rounding of its width
+        largest = np.abs(expected.boxes_xyxy).max(axis=1, keepdims=True)
+        limit = boxes_px.absolute + boxes_px.relative * largest
         fits = free & (moved <= limit).all(axis=1)
         fits &= expected.class_ids == found.class_ids[row]
         fits &= np.abs(expected.scores - found.scores[row]) <= scores.absolute

@@ -33,8 +33,8 @@ FOLDING = Tolerance(0.0, 1e-12)
 """Folded against unfolded in float64, relative to the largest value of the map."""
 SAME_MAPS_SCORES = Tolerance(1e-6, 0.0)
 """Scores decoded from the very same maps: two sigmoids differ by a rounding."""
-SAME_MAPS_BOXES_PX = Tolerance(1e-3, 0.0)
-"""Boxes decoded from the very same maps, pixels."""
+SAME_MAPS_BOXES_PX = Tolerance(1e-3, 2e-6)
+"""Boxes decoded from the very same maps, pixels: a box of 5000 pixels is rounded to 0.0005."""
 
 
 @dataclass(frozen=True, slots=True)

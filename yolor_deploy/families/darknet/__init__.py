@@ -10,7 +10,7 @@ from torch import nn
 from yolor_deploy.checkpoint import CfgText, Checkpoint
 from yolor_deploy.core.errors import UnsupportedModelError
 from yolor_deploy.core.spec import DetectorSpec, InputSpec
-from yolor_deploy.families.coco_names import default_names
+from yolor_deploy.families.class_names import class_names
 from yolor_deploy.families.darknet.cfg import parse_cfg
 from yolor_deploy.families.darknet.network import DarknetNetwork, network_from_plan
 from yolor_deploy.families.darknet.plan import Plan, plan_from_sections, require_reasonable
@@ -40,7 +40,7 @@ def spec(checkpoint: Checkpoint) -> DetectorSpec:
     cfg = _cfg(checkpoint)
     sections = parse_cfg(cfg)
     plan = plan_from_sections(sections)
-    names = checkpoint.class_names or default_names(plan.num_classes)
+    names = class_names(checkpoint, plan.num_classes)
     stride = max(level.stride for level in plan.levels)
     net = sections[0]
     sides = [net.integer(side, _DEFAULT_SIZE) for side in ("height", "width")]

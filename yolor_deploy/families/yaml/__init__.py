@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from yolor_deploy.checkpoint import Checkpoint
 from yolor_deploy.core.errors import CheckpointError, UnsupportedModelError
 from yolor_deploy.core.spec import DetectorSpec, HeadLevel, InputSpec
-from yolor_deploy.families.coco_names import default_names
+from yolor_deploy.families.class_names import class_names
 from yolor_deploy.families.yaml.blocks import Bottleneck
 from yolor_deploy.families.yaml.network import YamlNetwork, level_order, network_from_plan
 from yolor_deploy.families.yaml.plan import Plan, plan_from_structure
@@ -57,7 +57,7 @@ def spec(checkpoint: Checkpoint) -> DetectorSpec:
     return DetectorSpec(
         family=NAME,
         variant=model.variant,
-        class_names=checkpoint.class_names or default_names(model.plan.num_classes),
+        class_names=class_names(checkpoint, model.plan.num_classes),
         levels=model.levels,
         input=InputSpec(size, size),
     )

@@ -1,7 +1,12 @@
-"""The 80 classes that the published models detect, in their order.
+"""Names of classes: the checkpoint's own, COCO's, or numbers.
 
 Source: the COCO data set's categories with annotations, by their category id.
 """
+
+from __future__ import annotations
+
+from yolor_deploy.checkpoint import Checkpoint
+from yolor_deploy.core.errors import CheckpointError
 
 _COCO = (
     "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant "
@@ -12,6 +17,24 @@ _COCO = (
     "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave "
     "oven toaster sink refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
 )
+
+
+def class_names(checkpoint: Checkpoint, num_classes: int) -> tuple[str, ...]:
+    """Return one name per class: as the file says, else the default.
+
+    Raises:
+        CheckpointError: The file names another number of classes than its heads have.
+    """
+    names = checkpoint.class_names
+    if names is None:
+        return default_names(num_classes)
+    if len(names) != num_classes:
+        raise CheckpointError(
+            f"{len(names)} class names for heads of {num_classes} classes",
+            where=checkpoint.file,
+            hint="give a file with one name a line: --names FILE; or mend `names` in the model",
+        )
+    return names
 
 
 def default_names(num_classes: int) -> tuple[str, ...]:
