@@ -76,7 +76,9 @@ def run_detection(
     done: list[ImageDetections] = []
     damaged: list[EvaluationError] = []
     for start in range(0, len(images), detector.batch_size):
-        loaded = list(_load(images[start : start + detector.batch_size], damaged))
+        batch = images[start : start + detector.batch_size]
+        read = [(image, _read(image, damaged)) for image in batch]
+        loaded = [(image, pixels) for image, pixels in read if pixels is not None]
         done += _detect_batch(detector, loaded, config)
         progress(min(start + detector.batch_size, len(images)), len(images))
     report = DetectionReport(
@@ -99,17 +101,13 @@ def run_detection(
     return report
 
 
-def _load(
-    images: Sequence[ImageFile], damaged: list[EvaluationError]
-) -> Iterator[tuple[ImageFile, ImageArray]]:
-    """Yield the images that can be read, and list the errors of the others."""
-    for image in images:
-        try:
-            pixels = load_image(image.path)
-        except EvaluationError as error:
-            damaged.append(error)
-        else:
-            yield image, pixels
+def _read(image: ImageFile, damaged: list[EvaluationError]) -> ImageArray | None:
+    """Return the pixels of an image; None, and its error listed, if it cannot be read."""
+    try:
+        return load_image(image.path)
+    except EvaluationError as error:
+        damaged.append(error)
+        return None
 
 
 def _detect_batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,20 @@ class Validation:
 
     Args:
         spec: Of the network.
+        folder: Where the split is written.
         seed: Of the split.
         count: Number of pictures; None for the usual number.
     """
 
-    def __init__(self, spec: DetectorSpec, *, seed: int, count: int | None = None) -> None:
+    def __init__(
+        self, spec: DetectorSpec, folder: Path, *, seed: int, count: int | None = None
+    ) -> None:
         self._spec = spec
-        self._folder = tempfile.TemporaryDirectory(prefix="shapes-")
-        self._annotations = generate(Path(self._folder.name), "val", count=count, seed=seed)
-        files = sorted((self._annotations.parent / IMAGES).iterdir())
-        self._pictures: list[Picture] = [load_image(file) for file in files]
+        self._annotations = generate(folder, "val", count=count, seed=seed)
+        listed = json.loads(self._annotations.read_text(encoding="utf-8"))["images"]
+        self._pictures: list[Picture] = [
+            load_image(folder / IMAGES / item["file_name"]) for item in listed
+        ]
 
     def report(self, network: nn.Module, *, nms: NmsConfig = SCORING) -> AccuracyReport:
         """Run a network in evaluation mode over the split, in float32."""

@@ -324,7 +324,7 @@ def main() -> None:
         trainer.load(state)
     cache = given.run / f"train_{given.pictures}_{SIZE}_{given.seed}.npz"
     pictures = load_cached(cache, "train", count=given.pictures, size=SIZE, seed=given.seed)
-    validation = Validation(spec_of(network.plan.levels, SIZE), seed=given.seed)
+    validation = Validation(spec_of(network.plan.levels, SIZE), given.run / "val", seed=given.seed)
     train(
         trainer,
         pictures,

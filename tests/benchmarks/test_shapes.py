@@ -361,13 +361,14 @@ def test_checkpoint_is_read_back_as_a_state_dict(tiny_trainer: Trainer, tmp_path
     assert all(torch.equal(found.tensors[name], weights[name]) for name in used)
 
 
-def test_shipped_checkpoint_detects() -> None:
+def test_shipped_checkpoint_detects(tmp_path: Path) -> None:
     """The checkpoint in ``examples`` fits its cfg, is at most 4 MB, and finds what is drawn."""
     path = CFG.with_suffix(".pt")
     network = network_from_cfg(CFG)
 
     network.load_state_dict(torch.load(path, weights_only=True)["model"])
-    report = Validation(spec_of(network.plan.levels, SIZE), seed=0, count=24).report(network)
+    validation = Validation(spec_of(network.plan.levels, SIZE), tmp_path, seed=0, count=24)
+    report = validation.report(network)
 
     # 0.647 on all 200 pictures; fewer scatter, and other processors round otherwise
     assert report.ap > 0.5

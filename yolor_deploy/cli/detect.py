@@ -26,7 +26,7 @@ def detect(
     model: Annotated[Path, typer.Argument(help="Model written by `export`.", metavar="MODEL")],
     images: Annotated[
         list[str],
-        typer.Argument(help="Image files, folders, or quoted patterns.", metavar="IMAGE..."),
+        typer.Argument(help="Image files, folders, or quoted patterns.", metavar="IMAGE"),
     ],
     *,
     output: Annotated[
