@@ -37,7 +37,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         files = {writer: Path(folder) / f"{writer}.onnx" for writer in WRITERS}
-        results = {}
+        results: dict[str, Any] = {}
         for writer, file in files.items():
             command = [sys.executable, "-m", "benchmarks.exporters", "--writer", writer]
             finished = run([*command, "--file", str(file), "--size", str(given.size)])

@@ -162,6 +162,8 @@ def _places(
         (box.bottom, box.right - width),
         (box.bottom - height, box.right - width),
         (box.top, box.right - width),
+        (box.top, box.right),  # beside
+        (box.top, box.left - width),
     ):
         if 0 <= top <= size[1] - height:
             inside = max(0, min(left, size[0] - width))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import importlib.metadata
+import importlib.util
 import logging
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta, StageRecord
-from yolor_deploy.core.errors import ArtifactError, BuildError
+from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, BuildError
 from yolor_deploy.core.spec import (
     BatchRange,
     DetectorSpec,
@@ -159,7 +160,14 @@ def load_checkpoint(source: str, *, cfg: str | None = None, seed: int = 0) -> Ch
 
     Raises:
         CheckpointError: Neither a readable file nor a name.
+        BackendUnavailableError: torch is not installed.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise BackendUnavailableError(
+            "torch is not installed; it reads checkpoints",
+            where=source,
+            hint="pip install 'yolor-deploy[export]'; `detect` and `info` of ONNX files need none",
+        )
     from yolor_deploy import families  # noqa: PLC0415 - torch
     from yolor_deploy.checkpoint import read_checkpoint  # noqa: PLC0415 - torch
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +18,7 @@ from PIL import Image
 
 from benchmarks.shapes.render import CLASS_NAMES
 from benchmarks.shapes.scene import Scene, draw_scene
+from yolor_deploy.cli.progress import progress
 
 Split = Literal["train", "val", "calibration"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -104,11 +104,6 @@ def _write(
     return path
 
 
-def _show(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    print(f"\r{done}/{total} pictures", end=end, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -117,9 +112,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="default: train 4000, val 200, calibration 100")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     given = parser.parse_args()
-    written = generate(
-        given.out_dir, given.split, count=given.count, seed=given.seed, progress=_show
-    )
+    with progress("drawing") as advance:
+        written = generate(
+            given.out_dir, given.split, count=given.count, seed=given.seed, progress=advance
+        )
     print(written)
 
 

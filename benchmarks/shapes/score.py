@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.shapes.evaluate import SCORING, result_rows
 from benchmarks.shapes.generate import ANNOTATIONS, IMAGES
+from yolor_deploy.cli.progress import progress
 from yolor_deploy.core.artifact import sha256_of_file
 from yolor_deploy.core.errors import EvaluationError, YolorDeployError
 from yolor_deploy.detector import Detector
@@ -72,11 +73,6 @@ def _images(annotations: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _show(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    print(f"\r{done}/{total} pictures", end=end, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Run from the command line; 1 if the user can mend what failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -85,7 +81,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     given = parser.parse_args()
     try:
-        report, nms = score(given.model, given.data, progress=_show)
+        with progress("scoring") as advance:
+            report, nms = score(given.model, given.data, progress=advance)
     except YolorDeployError as error:
         print(
             f"error: {error.problem}\n  where: {error.where}\n  hint:  {error.hint}",
