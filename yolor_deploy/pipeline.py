@@ -244,7 +244,7 @@ def require_size(height: int, width: int, spec: DetectorSpec) -> None:
 
 def _read_names(path: Path, count: int) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(
             f"cannot read class names: {error}",

@@ -208,4 +208,5 @@ def tensor_from_pixels(images: Images, spec: DetectorSpec) -> npt.NDArray[Any]:
     pixels = images if spec.input.layout == "NHWC" else images.transpose(0, 3, 1, 2)
     if spec.input.dtype == "uint8":
         return np.ascontiguousarray(pixels)
-    return np.ascontiguousarray(pixels).astype(np.float32) / np.float32(255)
+    scaled: npt.NDArray[np.float32] = np.ascontiguousarray(pixels, np.float32) / np.float32(255)
+    return scaled

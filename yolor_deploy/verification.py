@@ -115,9 +115,7 @@ def _verify_image(
             compare_rows(
                 f"detections above {nms.score_threshold:.3g}, {name}",
                 _detections(artifact, first, nms),
-                rows_of_image(
-                    non_max_suppression(predictions_from_raw(expected, spec), nms), 0
-                ),
+                rows_of_image(non_max_suppression(predictions_from_raw(expected, spec), nms), 0),
                 nms=nms,
                 boxes_px=parity.BOXES_PX,
                 scores=parity.SCORES,
@@ -131,7 +129,7 @@ def _detections(artifact: Artifact, outputs: dict[str, Any], nms: NmsConfig) -> 
         return rows_of_image(outputs, 0)
     spec = artifact.meta.spec
     maps = [outputs[f"raw_{level}"] for level in range(len(spec.levels))]
-    predictions = outputs.get("predictions", None)
+    predictions = outputs.get("predictions")
     if predictions is None:
         predictions = predictions_from_raw(maps, spec)
     return rows_of_image(non_max_suppression(predictions, nms), 0)

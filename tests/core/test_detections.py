@@ -11,6 +11,7 @@ NAMES = ("circle", "square", "star")
 
 
 def found(n: int = 3) -> Detections:
+    """Return detections whose rows all differ."""
     return Detections(
         boxes_xyxy=np.arange(4 * n, dtype=np.float32).reshape(n, 4),
         scores=np.linspace(0.9, 0.5, n, dtype=np.float32),

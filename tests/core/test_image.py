@@ -28,6 +28,7 @@ SIDES = st.integers(1, 90)
 
 
 def noise(height: int, width: int, *, seed: int = 0) -> ImageArray:
+    """Return uint8 [height, width, 3] of noise."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -38,7 +39,7 @@ def test_letterbox_equals_opencv(case: int) -> None:
         image, expected = stored[f"image{case}"], stored[f"result{case}"]
         rule = LetterboxRule(scale_up=bool(stored[f"enlarged{case}"]))
 
-    result, _ = letterbox(image, *expected.shape[:2], rule)
+    result, _ = letterbox(image, expected.shape[0], expected.shape[1], rule)
 
     difference = result.astype(int) - expected
     # OpenCV's vector code rounds one product differently from its own scalar code
@@ -93,25 +94,22 @@ def test_letterbox_fits_any_image(
 
 
 @given(
-    height=st.integers(20, 3000),
-    width=st.integers(20, 3000),
-    in_height=st.integers(1, 40).map(lambda cells: cells * 32),
-    in_width=st.integers(1, 40).map(lambda cells: cells * 32),
+    size=st.tuples(st.integers(20, 3000), st.integers(20, 3000)),
+    cells=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     enlarge=st.booleans(),
     corners=st.tuples(*[st.floats(0, 1, width=32)] * 4),
 )
 def test_boxes_survive_the_round_trip(
-    height: int,
-    width: int,
-    in_height: int,
-    in_width: int,
+    size: tuple[int, int],
+    cells: tuple[int, int],
     enlarge: bool,
     corners: tuple[float, float, float, float],
 ) -> None:
     """A box of the original, moved by gain and pad, comes back within float32 rounding."""
-    # Strides do not matter here: no pixels are needed, so the image is one that shares its memory
-    image = np.broadcast_to(np.uint8(0), (height, width, 3))
-    transform = letterbox(image, in_height, in_width, LetterboxRule(scale_up=enlarge))[1]
+    height, width = size
+    in_height, in_width = cells[0] * 32, cells[1] * 32
+    image = np.broadcast_to(np.uint8(0), (height, width, 3))  # one byte: no pixels are looked at
+    _, transform = letterbox(image, in_height, in_width, LetterboxRule(scale_up=enlarge))
     box = np.array([corners], np.float64) * [width, height, width, height]
     pad = np.array([transform.pad_x_px, transform.pad_y_px] * 2)
 
@@ -193,28 +191,31 @@ def test_tensor_from_images_has_the_form_of_the_spec(
     assert np.array_equal(channels_last, expected)
 
 
+# How a camera that was held so has stored the scene: the inverse of what EXIF tells a viewer to do
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_load_image_applies_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
     """Whatever way the camera was held, the red corner of the scene is at the top left."""
     scene = np.full((24, 40, 3), 128, np.uint8)
     scene[:8, :8] = (255, 0, 0)
-    stored = {
-        1: scene,
-        2: scene[:, ::-1],
-        3: scene[::-1, ::-1],
-        4: scene[::-1],
-        5: scene.transpose(1, 0, 2),
-        6: scene[:, ::-1].transpose(1, 0, 2)[:, :],
-        7: scene[::-1, ::-1].transpose(1, 0, 2),
-        8: scene[::-1].transpose(1, 0, 2),
-    }[orientation]
-    if orientation in {6, 8}:  # stored is the scene turned back by a quarter
-        stored = np.rot90(scene, 1 if orientation == 6 else -1)
+    stored = Image.fromarray(scene)
+    if orientation in _TURNED:
+        stored = stored.transpose(_TURNED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"scene{suffix}"
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    stored.save(path, exif=exif)
 
     image = load_image(path)
 
@@ -317,6 +318,7 @@ def test_load_image_refuses_other_files(tmp_path: Path, content: bytes) -> None:
 
 
 def encoded(kind: str) -> bytes:
+    """Return an image file of that format, of 40 x 40 pixels of noise."""
     stream = io.BytesIO()
     Image.fromarray(noise(40, 40)).save(stream, kind)
     return stream.getvalue()

@@ -23,11 +23,11 @@ from yolor_deploy.cli.verify import verify
 class _Commands(TyperGroup):
     """Runs a command inside the error boundary; lists commands in the order of use."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         with reported_errors():
             return super().invoke(ctx)
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         del ctx
         return list(self.commands)
 

@@ -39,9 +39,7 @@ def export(
     cfg: Annotated[
         str | None, typer.Option(help="Darknet description: a file, or a published name.")
     ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="File with one class name a line.")
-    ] = None,
+    names: Annotated[Path | None, typer.Option(help="File with one class name a line.")] = None,
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="Input size in pixels [default: native].")
     ] = None,

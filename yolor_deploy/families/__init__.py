@@ -43,7 +43,7 @@ class Family(Protocol):
 
 def _families() -> tuple[Family, ...]:
     """Return the table of families; they need torch, so they are imported late."""
-    from yolor_deploy.families import darknet, yaml
+    from yolor_deploy.families import darknet, yaml  # noqa: PLC0415 - torch
 
     return (darknet, yaml)
 
@@ -90,14 +90,17 @@ def cfg_text(name: str) -> CfgText:
     Raises:
         CheckpointError: Neither, or not text.
     """
-    from yolor_deploy.checkpoint import CfgText
-    from yolor_deploy.families.darknet.published import RECIPES, published_cfg
+    from yolor_deploy.checkpoint import CfgText  # noqa: PLC0415 - torch
+    from yolor_deploy.families.darknet.published import (  # noqa: PLC0415 - torch
+        RECIPES,
+        published_cfg,
+    )
 
     path = Path(name)
     if not path.exists() and name in RECIPES:
         return published_cfg(name)
     try:
-        return CfgText(path.name, path.read_text(encoding="utf-8"))
+        return CfgText(path.name, path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"cannot read the darknet description: {error}",

@@ -49,12 +49,8 @@ _MAIN, _PAPER = "YOLOR main", "YOLOR paper"
 _LARGE, _CSP = "Scaled-YOLOv4 large", "Scaled-YOLOv4 csp"
 
 CATALOGUE = (
-    PublishedModel(
-        "yolor_csp", _MAIN, 52_923_994, 120.24, 640, _P5, 52.8, "test-dev", 106
-    ),
-    PublishedModel(
-        "yolor_csp_x", _MAIN, 99_754_058, 221.89, 640, _P5, 54.8, "test-dev", 87
-    ),
+    PublishedModel("yolor_csp", _MAIN, 52_923_994, 120.24, 640, _P5, 52.8, "test-dev", 106),
+    PublishedModel("yolor_csp_x", _MAIN, 99_754_058, 221.89, 640, _P5, 54.8, "test-dev", 87),
     PublishedModel("yolor_p6", _MAIN, 37_265_016, 325.12, 1280, _P6, 55.7, "test-dev", 76),
     PublishedModel("yolor_w6", _MAIN, 79_873_400, 452.65, 1280, _P6, 56.9, "test-dev", 66),
     PublishedModel("yolov4_csp", _MAIN, 52_921_437, 120.24, 640, _P5, 49.1, "val"),

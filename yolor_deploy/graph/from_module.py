@@ -76,9 +76,7 @@ def onnx_from_module(graph_module: fx.GraphModule, spec: DetectorSpec) -> ir.Mod
         opset_imports={"": OPSET},
         name=spec.variant,
     )
-    logger.info(
-        "onnx_from_module: %d nodes, %d initializers", len(graph), len(graph.initializers)
-    )
+    logger.info("onnx_from_module: %d nodes, %d initializers", len(graph), len(graph.initializers))
     return ir.Model(graph, ir_version=IR_VERSION, producer_name=PRODUCER)
 
 
@@ -273,7 +271,8 @@ class _Emitter:
         kind = torch.float32 if tensor.is_floating_point() else torch.int64
         array: np.ndarray[Any, Any] = tensor.detach().to(kind).contiguous().numpy()
         value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-        value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
+        value.shape = ir.Shape(array.shape)
+        value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
         self.initializers[name] = value
         return value
 

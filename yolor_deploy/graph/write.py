@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx_ir as ir
@@ -60,7 +60,7 @@ def write_model(model: ir.Model, path: Path) -> None:
             file.write(array.data if array.size else b"")
 
 
-def _tensor_parts(value: ir.Value) -> tuple[bytes, np.ndarray]:  # type: ignore[type-arg]
+def _tensor_parts(value: ir.Value) -> tuple[bytes, np.ndarray[Any, Any]]:
     """Return the message of a weight up to the length of its bytes, and these bytes."""
     assert value.const_value is not None
     array = np.ascontiguousarray(value.const_value.numpy())

@@ -64,17 +64,14 @@ def concat_pieces(node: fx.Node) -> list[fx.Node] | None:
 def channels_of(node: fx.Node) -> int:
     """Return how many channels the map of a node has."""
     module = module_of(node)
-    if node.op == "placeholder":
-        return 3
     if isinstance(module, nn.Conv2d):
         return module.out_channels
     if isinstance(module, Affine) and module.channels > 1:
         return module.channels
-    if isinstance(module, ReOrg):
-        return 4 * channels_of(node.all_input_nodes[0])
-    if isinstance(module, PrependChannels):
-        return 2 * channels_of(node.all_input_nodes[0])
     pieces = concat_pieces(node)
     if pieces is not None:
         return sum(channels_of(piece) for piece in pieces)
-    return channels_of(node.all_input_nodes[0])
+    if node.op == "placeholder":
+        return 3
+    factor = 4 if isinstance(module, ReOrg) else 2 if isinstance(module, PrependChannels) else 1
+    return factor * channels_of(node.all_input_nodes[0])

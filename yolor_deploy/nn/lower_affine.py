@@ -79,9 +79,7 @@ def lower_implicit(graph_module: fx.GraphModule) -> int:
             )
         vector = constants[operands[0]].reshape(-1)
         scope = node.meta["scope"]
-        origins = tuple(
-            Origin(f"{name} at {scope}", "implicit") for name in _sources(operands[0])
-        )
+        origins = tuple(Origin(f"{name} at {scope}", "implicit") for name in _sources(operands[0]))
         is_sum = node.target in _ADD
         affine = Affine(None if is_sum else vector, vector if is_sum else None, origins)
         map_node = next(arg for arg in node.args if arg is not operands[0])
@@ -119,9 +117,7 @@ def _sources(node: fx.Node) -> list[str]:
     """Return the parameters that a constant was computed from."""
     if node.op == "get_attr":
         return [str(node.target)]
-    return list(
-        dict.fromkeys(name for source in node.all_input_nodes for name in _sources(source))
-    )
+    return list(dict.fromkeys(name for source in node.all_input_nodes for name in _sources(source)))
 
 
 def _store_constant(
@@ -137,9 +133,7 @@ def _store_constant(
     node.replace_input_with(source, constant)
 
 
-def _replace(
-    graph_module: fx.GraphModule, node: fx.Node, source: Any, affine: Affine
-) -> None:
+def _replace(graph_module: fx.GraphModule, node: fx.Node, source: Any, affine: Affine) -> None:
     """Put an affine map, applied to ``source``, in the place of a node."""
     new = insert_module(graph_module, affine, source, before=node)
     new.meta["scope"] = str(node.target) if node.op == "call_module" else node.meta["scope"]

@@ -39,9 +39,7 @@ class RawMapProbe:
             self._runtime = inference_session(artifact, threads=granted_cores())
             return
         with _copy_that_ends_in(artifact.path, raw) as path:
-            self._runtime = inference_session(
-                replace(artifact, path=path), threads=granted_cores()
-            )
+            self._runtime = inference_session(replace(artifact, path=path), threads=granted_cores())
 
     def run(self, images: Array, nms: NmsConfig) -> RawOutput:
         """Run the network on one batch.

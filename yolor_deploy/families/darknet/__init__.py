@@ -43,15 +43,15 @@ def spec(checkpoint: Checkpoint) -> DetectorSpec:
     names = class_names(checkpoint, plan.num_classes)
     stride = max(level.stride for level in plan.levels)
     net = sections[0]
-    sides = [net.integer(side, _DEFAULT_SIZE) for side in ("height", "width")]
-    if any(side % stride for side in sides):
-        sides = [_DEFAULT_SIZE, _DEFAULT_SIZE]
+    height, width = (net.integer(side, _DEFAULT_SIZE) for side in ("height", "width"))
+    if height % stride or width % stride:
+        height = width = _DEFAULT_SIZE
     return DetectorSpec(
         family=NAME,
         variant=PurePath(cfg.name).stem,
         class_names=names,
         levels=plan.levels,
-        input=InputSpec(*sides),
+        input=InputSpec(height, width),
     )
 
 

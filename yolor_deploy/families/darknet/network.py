@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -25,7 +26,6 @@ BATCHNORM_EPS = 1e-4  # set by the authors' cfg code; models trained in darknet 
 
 _PLAIN: dict[str, type[nn.Module]] = {
     "route": Concat,
-    "shortcut": Sum,
     "shift_channels": Sum,
     "control_channels": Product,
     "scale_channels": Product,
@@ -81,28 +81,11 @@ def _last_uses(plan: Plan) -> dict[int, int]:
 
 
 def _module(layer: Layer, plan: Plan) -> nn.Module:
-    section = layer.section
     channels = 3
     if layer.sources and layer.sources[0] >= 0:
         channels = plan.layers[layer.sources[0]].channels
-    if layer.kind == "convolutional":
-        return _convolution(layer, channels)
-    if layer.kind in IMPLICIT_MEANS:
-        atoms = section.integer("atoms") if section.kind.endswith("_2d") else 0
-        return ImplicitVector(
-            section.integer("filters"), mean=IMPLICIT_MEANS[layer.kind], atoms=atoms
-        )
-    if layer.kind == "maxpool":
-        return _maxpool(layer)
-    if layer.kind == "upsample":
-        return nn.Upsample(scale_factor=section.integer("stride", 2), mode="nearest")
-    if layer.kind == "reorg":
-        return nn.Sequential(OrderedDict(Reorg=ReOrg()))
-    if layer.kind == "dwt":
-        return nn.Sequential(OrderedDict(DWT=HaarTransform(channels)))
-    if layer.kind == "shortcut" and "weights_type" in section.options:
-        return WeightedShortcut(len(layer.sources))
-    return _PLAIN.get(layer.kind, nn.Identity)()
+    make = _MAKERS.get(layer.kind)
+    return make(layer, channels) if make else _PLAIN.get(layer.kind, nn.Identity)()
 
 
 def _convolution(layer: Layer, channels: int) -> nn.Module:
@@ -127,10 +110,37 @@ def _convolution(layer: Layer, channels: int) -> nn.Module:
     return nn.Sequential(parts)
 
 
-def _maxpool(layer: Layer) -> nn.Module:
+def _maxpool(layer: Layer, _: int) -> nn.Module:
     step = layer.section.integer("stride", 1)
     size = layer.section.integer("size", step)
     pool = nn.MaxPool2d(size, step, (size - 1) // 2)
     if size == 2 and step == 1:  # noqa: PLR2004 - keeps the size, as in yolov3-tiny
         return nn.Sequential(OrderedDict(ZeroPad2d=nn.ZeroPad2d((0, 1, 0, 1)), MaxPool2d=pool))
     return pool
+
+
+def _implicit(layer: Layer, _: int) -> nn.Module:
+    section = layer.section
+    atoms = section.integer("atoms") if section.kind.endswith("_2d") else 0
+    return ImplicitVector(section.integer("filters"), mean=IMPLICIT_MEANS[layer.kind], atoms=atoms)
+
+
+def _upsample(layer: Layer, _: int) -> nn.Module:
+    return nn.Upsample(scale_factor=layer.section.integer("stride", 2), mode="nearest")
+
+
+def _shortcut(layer: Layer, _: int) -> nn.Module:
+    if "weights_type" in layer.section.options:
+        return WeightedShortcut(len(layer.sources))
+    return Sum()
+
+
+_MAKERS: dict[str, Callable[[Layer, int], nn.Module]] = {
+    "convolutional": _convolution,
+    **dict.fromkeys(IMPLICIT_MEANS, _implicit),
+    "maxpool": _maxpool,
+    "upsample": _upsample,
+    "shortcut": _shortcut,
+    "reorg": lambda _layer, _channels: nn.Sequential(OrderedDict(Reorg=ReOrg())),
+    "dwt": lambda _layer, channels: nn.Sequential(OrderedDict(DWT=HaarTransform(channels))),
+}

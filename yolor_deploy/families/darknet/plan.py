@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from yolor_deploy.core.errors import CheckpointError
@@ -12,6 +12,20 @@ from yolor_deploy.families.darknet.cfg import Section
 
 IMPLICIT_MEANS = {"implicit_add": 0.0, "implicit_mul": 1.0, "implicit_cat": 0.0}
 CHANNEL_OPS = ("shift_channels", "control_channels", "select_channels", "alternate_channels")
+_UNSUPPORTED = {  # option that would change the result: its value that does not
+    "convolutional": {
+        "stride_x": "1",
+        "stride_y": "1",
+        "dilation": "1",
+        "antialiasing": "0",
+        "padding": "0",
+        "xnor": "0",
+        "binary": "0",
+    },
+    "maxpool": {"padding": "0", "maxpool_depth": "0", "antialiasing": "0"},
+    "shortcut": {"activation": "linear"},
+    "upsample": {"scale": "1"},
+}
 ACTIVATIONS = ("linear", "leaky", "silu", "swish", "mish", "logistic")
 
 
@@ -60,7 +74,14 @@ def plan_from_sections(sections: tuple[Section, ...]) -> Plan:
         CheckpointError: A layer is unknown or does not fit those before it; it is named.
     """
     layers: list[Layer] = []
-    for index, section in enumerate(sections[1:]):
+    for index, section in enumerate(_without_early_sigmoid(sections[1:])):
+        for key, harmless in _UNSUPPORTED.get(section.kind, {}).items():
+            value = section.options.get(key, harmless)
+            if value != harmless:
+                raise section.error(
+                    f"[{section.kind}] with {key}={value} is not supported",
+                    f"only {key}={harmless} is; without that line it is the same",
+                )
         if section.kind not in _RULES:
             raise section.error(
                 f"layer kind [{section.kind}] is not supported",
@@ -68,6 +89,41 @@ def plan_from_sections(sections: tuple[Section, ...]) -> Plan:
             )
         layers.append(_RULES[section.kind](index, section, layers))
     return _plan_from_layers(tuple(layers))
+
+
+def _without_early_sigmoid(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Return the sections with heads as the authors' PyTorch code has them.
+
+    darknet may take the sigmoid of the boxes in the last convolution (``activation=logistic``) and
+    say so in ``new_coords=1``; with ``scale_x_y=2`` the boxes are those that the sigmoid of the
+    decoding gives. The convolution is linear here.
+
+    Raises:
+        CheckpointError: A head takes the sigmoid twice, or decodes boxes in another way.
+    """
+    result = list(sections)
+    for index, section in enumerate(sections):
+        if section.kind != "yolo" or index == 0:
+            continue
+        before = sections[index - 1]
+        is_early = before.options.get("activation") == "logistic"
+        is_new = section.options.get("new_coords", "0") == "1"
+        if is_early != is_new:
+            raise section.error(
+                f"new_coords={int(is_new)} behind a layer with activation="
+                f"{before.options.get('activation', 'linear')}",
+                "give activation=logistic and new_coords=1 together, or neither",
+            )
+        if is_new:
+            scale = section.floats("scale_x_y")[0] if "scale_x_y" in section.options else 1.0
+            if scale != 2.0:  # noqa: PLR2004 - what the decoding of these families multiplies with
+                raise section.error(
+                    f"new_coords=1 with scale_x_y={scale:g} decodes boxes in another way",
+                    "only scale_x_y=2.0 is supported",
+                )
+            options = {**before.options, "activation": "linear"}
+            result[index - 1] = replace(before, options=options)
+    return tuple(result)
 
 
 def _plan_from_layers(layers: tuple[Layer, ...]) -> Plan:
@@ -82,7 +138,7 @@ def _plan_from_layers(layers: tuple[Layer, ...]) -> Plan:
             f"[yolo] layers have {sorted(classes)} classes", "give all of them the same classes="
         )
     num_classes = classes.pop()
-    pairs = []
+    pairs: list[tuple[HeadLevel, int]] = []
     for layer in heads:
         level = _head_level(layer, num_classes)
         if level.stride in {other.stride for other, _ in pairs}:
@@ -116,7 +172,7 @@ def _head_level(layer: Layer, num_classes: int) -> HeadLevel:
         raise section.error(
             f"[yolo] reads {layer.channels} channels, expected {expected} = "
             f"{len(mask)} anchors x (5 + {num_classes} classes)",
-            "make filters= of the layers before it (convolution and implicit_mul) and classes= agree",
+            "make filters= of the convolution and implicit_mul before it agree with classes=",
         )
     if layer.stride.denominator != 1 or layer.stride < 1:
         raise section.error(

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from yolor_deploy.families.yaml import blocks
-from yolor_deploy.families.yaml.plan import DETECT, REPEATING, Layer, Plan, argument_integer
+from yolor_deploy.families.yaml.plan import (
+    DETECT,
+    REPEATING,
+    Layer,
+    Plan,
+    argument_integer,
+    argument_sizes,
+)
 from yolor_deploy.nn.layers import HaarTransform, ReOrg, activation
 
 
@@ -29,10 +36,10 @@ class YamlNetwork(nn.Module):
     def __init__(self, plan: Plan, *, act: str, wavelet_taps: dict[int, float]) -> None:
         super().__init__()
         self.plan = plan
-        self.model = nn.ModuleList([_module(layer, plan, act, wavelet_taps) for layer in plan.layers])
-        self._last_use = {
-            source: layer.index for layer in plan.layers for source in layer.sources
-        }
+        self.model = nn.ModuleList(
+            [_module(layer, plan, act, wavelet_taps) for layer in plan.layers]
+        )
+        self._last_use = {source: layer.index for layer in plan.layers for source in layer.sources}
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the raw maps of an image batch.
@@ -93,29 +100,36 @@ def _block(layer: Layer, act: str) -> nn.Module:
         return module
 
     integer = partial(argument_integer, layer.arguments, where=layer.where)
-    read, write = layer.read, layer.channels
+    build = partial(_BLOCKS.get(layer.kind, nn.Identity), layer.read, layer.channels, make_act)
+    options: dict[str, Any] = {}
     if layer.kind in REPEATING:
-        block = getattr(blocks, layer.kind)
-        shortcut = bool(layer.arguments[1]) if len(layer.arguments) > 1 else None
-        options = {} if shortcut is None else {"shortcut": shortcut}
-        module: nn.Module = block(read, write, make_act, repeats=layer.repeats, **options)
-        return module
-    if layer.kind in {"Conv", "DWConv"}:
-        groups = write if layer.kind == "DWConv" else integer(4, 1) if layer.arguments[4:] else 1
-        return blocks.Conv(
-            read, write, make_act, size=integer(1, 1), stride=integer(2, 1), groups=groups
-        )
-    if layer.kind == "Focus":
-        return blocks.Focus(read, write, make_act, size=integer(1, 1))
-    if layer.kind == "Bottleneck":
-        return blocks.Bottleneck(read, write, make_act)
-    if layer.kind in {"SPP", "SPPCSP"}:
-        sizes = tuple(layer.arguments[1]) if len(layer.arguments) > 1 else (5, 9, 13)
-        module = getattr(blocks, layer.kind)(read, write, make_act, sizes=sizes)
-        return module
-    if layer.kind == "DownC":
-        return blocks.DownC(read, write, make_act)
-    return _plain(layer, integer)
+        options = {"repeats": layer.repeats}
+        if len(layer.arguments) > 1:
+            options["shortcut"] = bool(layer.arguments[1])
+    elif layer.kind in {"Conv", "DWConv"}:
+        groups = layer.channels if layer.kind == "DWConv" else integer(4, 1)
+        options = {"size": integer(1, 1), "stride": integer(2, 1), "groups": groups}
+    elif layer.kind == "Focus":
+        options = {"size": integer(1, 1)}
+    elif layer.kind in {"SPP", "SPPCSP"} and len(layer.arguments) > 1:
+        options = {"sizes": argument_sizes(layer)}
+    elif layer.kind not in _BLOCKS:
+        return _plain(layer, integer)
+    return build(**options)
+
+
+_BLOCKS: dict[str, type[nn.Module]] = {
+    "Conv": blocks.Conv,
+    "DWConv": blocks.Conv,
+    "Focus": blocks.Focus,
+    "Bottleneck": blocks.Bottleneck,
+    "BottleneckCSP": blocks.BottleneckCSP,
+    "BottleneckCSPF": blocks.BottleneckCSPF,
+    "BottleneckCSP2": blocks.BottleneckCSP2,
+    "SPP": blocks.SPP,
+    "SPPCSP": blocks.SPPCSP,
+    "DownC": blocks.DownC,
+}
 
 
 def _plain(layer: Layer, integer: Any) -> nn.Module:

@@ -131,9 +131,7 @@ class _Resolver:
                 f"{len(read)} inputs and {number} repeats", where=where, hint=_STRUCTURE_HINT
             )
         if self.layers and self.layers[-1].kind in DETECT:
-            raise CheckpointError(
-                f"layer {kind} after the head", where=where, hint=_STRUCTURE_HINT
-            )
+            raise CheckpointError(f"layer {kind} after the head", where=where, hint=_STRUCTURE_HINT)
         repeats = max(round(number * self.depth), 1) if number > 1 else number
         self.layers.append(self.resolve(index, kind, read, arguments, repeats, where))
 
@@ -173,22 +171,20 @@ class _Resolver:
         elif kind in {"ReOrg", "DWT"}:
             channels, stride = 4 * channels, stride * 2
         elif kind == "Upsample":
-            stride /= _integer(arguments, 1, None, where)
+            stride /= argument_integer(arguments, 1, None, where)
         elif kind in {"MaxPool2d", "MP"}:
-            size = _integer(arguments, 0, 2, where)
-            stride *= _integer(arguments, 1, size, where)
+            size = argument_integer(arguments, 0, 2, where)
+            stride *= argument_integer(arguments, 1, size, where)
         elif kind not in (*DETECT, *_KEEPS_SHAPE):
             raise UnsupportedModelError(
                 f"block {kind!r} is not one of YOLOR or Scaled-YOLOv4",
                 where=where,
                 hint=f"known blocks: {', '.join(sorted({*SCALED, *DETECT, 'Concat', 'ReOrg'}))}",
             )
-        return Layer(
-            index, kind, sources, arguments, repeats, widths[0], channels, stride, where
-        )
+        return Layer(index, kind, sources, arguments, repeats, widths[0], channels, stride, where)
 
     def scaled_width(self, arguments: tuple[Any, ...], where: str) -> int:
-        width = _integer(arguments, 0, None, where)
+        width = argument_integer(arguments, 0, None, where)
         if width != self.anchors * (5 + self.classes):
             width = ceil(width * self.width / 8) * 8
         if not 0 < width <= _MAX_WIDTH:
@@ -210,21 +206,21 @@ class _Resolver:
                 where=head.where,
                 hint=_STRUCTURE_HINT,
             )
-        return Plan(
-            tuple(self.layers), self.classes, self.anchors, tuple(int(s) for s in strides)
-        )
+        return Plan(tuple(self.layers), self.classes, self.anchors, tuple(int(s) for s in strides))
 
 
 def _step(kind: str, arguments: tuple[Any, ...], where: str) -> int:
     """Return by how much a scaled block divides the map."""
     if kind in {"Conv", "DWConv"}:
-        return _integer(arguments, 2, 1, where)
+        return argument_integer(arguments, 2, 1, where)
     if kind == "Conv2d":
-        return _integer(arguments, 2, 1, where)
+        return argument_integer(arguments, 2, 1, where)
     return 2 if kind in {"DownC", "Focus"} else 1
 
 
-def _integer(arguments: Sequence[Any], position: int, default: int | None, where: str) -> int:
+def argument_integer(
+    arguments: Sequence[Any], position: int, default: int | None, where: str
+) -> int:
     """Return an argument of a block as a whole number between 1 and 100 000."""
     value = arguments[position] if position < len(arguments) else default
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
@@ -242,4 +238,16 @@ def _integer(arguments: Sequence[Any], position: int, default: int | None, where
     return int(value)
 
 
-argument_integer = _integer
+def argument_sizes(layer: Layer) -> tuple[int, ...]:
+    """Return the pool sizes that a row gives as its second argument.
+
+    Raises:
+        CheckpointError: They are not odd whole numbers.
+    """
+    given = layer.arguments[1]
+    sizes = tuple(given) if isinstance(given, list | tuple) else ()
+    if not sizes or not all(isinstance(s, int) and 0 < s < 64 and s % 2 for s in sizes):  # noqa: PLR2004 - far above any
+        raise CheckpointError(
+            f"pool sizes {given!r}, expected odd numbers", where=layer.where, hint=_STRUCTURE_HINT
+        )
+    return sizes
