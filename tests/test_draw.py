@@ -120,7 +120,7 @@ def test_annotate_takes_any_boxes(
 
 
 def test_colours_are_distinct() -> None:
-    """No two of the first 24 classes look alike, and none is near the other in hue and light."""
+    """Any two of the first 24 classes differ by more than 20 of 255 in some channel."""
     colours = np.array([colour_of_class(class_id) for class_id in range(24)], float)
 
     distances = [float(np.abs(a - b).max()) for a, b in combinations(colours, 2)]
@@ -131,9 +131,9 @@ def test_colours_are_distinct() -> None:
 def test_colours_are_stable() -> None:
     """The colour of a class is part of what users get used to: it does not change by accident."""
     assert [colour_of_class(class_id) for class_id in (0, 1, 8)] == [
-        (37, 142, 244),
-        (202, 244, 37),
-        (123, 232, 244),
+        (37, 144, 244),
+        (205, 244, 37),
+        (123, 227, 244),
     ]
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from yolor_deploy.core.describe import facts_of_spec
-from yolor_deploy.pipeline import load_checkpoint
+from yolor_deploy.source import load_checkpoint
 
 
 def facts_of_checkpoint(source: str, *, cfg: str | None = None) -> dict[str, Any]:

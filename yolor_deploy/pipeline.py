@@ -29,13 +29,21 @@ from yolor_deploy.core.spec import (
     NmsConfig,
     OutputKind,
 )
+from yolor_deploy.measure.environment import memory_bytes
 from yolor_deploy.measure.parity import OutputParity, all_passed
+from yolor_deploy.output_file import (
+    default_output,
+    move_into_place,
+    require_writable,
+    temporary_folder,
+)
 from yolor_deploy.proof import (
     fold_with_proof,
     prove_artifact,
     raw_from_network,
     seeded_images,
 )
+from yolor_deploy.source import load_checkpoint, read_class_names
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +54,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROOF_IMAGES = 2
+_MOST_ROWS = 1_000_000  # of detections of an image: 24 MB an image
+_MOST_CANDIDATES = 2**31 - 1
 Note = Callable[[str], None]
 
 
@@ -91,7 +101,7 @@ class ExportResult:
         sites: What became of each thing that could fold.
         parities: Every comparison; all have passed.
         nodes: Operators of the graph by kind.
-        seconds: Of each stage.
+        seconds: Of each stage: ``read``, ``run``, ``fold``, ``write``, ``prove``.
     """
 
     artifact: Artifact
@@ -115,88 +125,43 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
         ArtifactError: The file cannot be written.
     """
     timer = _Timer(note)
-    timer.begin(f"reading {config.source}")
+    timer.begin("read", f"reading {config.source}")
+    require_limits(config.nms)
     checkpoint = load_checkpoint(config.source, cfg=config.cfg, seed=config.seed)
     output = config.output or default_output(config.source)
-    require_writable(output)
+    require_writable(output, inputs=[p for p in (config.source, config.cfg, config.names) if p])
     spec, network = _network(checkpoint, config)
-    origin = _origin(checkpoint)
+    origin = _origin(checkpoint, config)
     del checkpoint
+
+    timer.begin("run", "running the checkpoint's network in PyTorch")
     image = spec.input
     count = min(_PROOF_IMAGES, image.batch.maximum)
     images = seeded_images(count, image.height, image.width, seed=config.seed)
-    timer.begin("running the checkpoint's network in PyTorch")
     expected = raw_from_network(network, images)
-    timer.begin("folding")
+
+    timer.begin("fold", "folding")
     folded, sites, parities = fold_with_proof(
         network, spec, fold_implicit=config.fold_implicit, seed=config.seed
     )
     _require_proven(parities, output)
-    timer.begin("writing ONNX")
+
+    timer.begin("write", "writing ONNX")
     model = _onnx_model(folded, spec, config)
     meta = _meta(config, spec, origin, sites)
     nodes = _count_nodes(model)
     del folded, network
-    with _temporary_folder(output) as folder:
+    with temporary_folder(output) as folder:
         artifact = _save(model, meta, folder / output.name)
         del model
         gc.collect()  # graphs are cyclic: their weights would stay through the proof
-        timer.begin("proving")
+        timer.begin("prove", "proving")
         parities += prove_artifact(artifact, images, expected, note=note)
         _require_proven(parities, output)
-        _move_into_place(folder, output)
+        move_into_place(folder, output)
     return ExportResult(
         replace(artifact, path=output), tuple(sites), tuple(parities), nodes, timer.end()
     )
-
-
-def load_checkpoint(source: str, *, cfg: str | None = None, seed: int = 0) -> Checkpoint:
-    """Read a checkpoint file, or draw weights for a published model if there is no such file.
-
-    Args:
-        source: Path or name.
-        cfg: Path of a darknet description, or name of a published one.
-        seed: Of random weights.
-
-    Raises:
-        CheckpointError: Neither a readable file nor a name.
-        BackendUnavailableError: torch is not installed.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise BackendUnavailableError(
-            "torch is not installed; it reads checkpoints",
-            where=source,
-            hint="pip install 'yolor-deploy[export]'; `detect` and `info` of ONNX files need none",
-        )
-    from yolor_deploy import families  # noqa: PLC0415 - torch
-    from yolor_deploy.checkpoint import read_checkpoint  # noqa: PLC0415 - torch
-
-    path = Path(source)
-    if not path.exists() and not path.suffix and path.name == source:
-        return families.random_checkpoint(source, seed=seed)
-    return read_checkpoint(path, cfg=families.cfg_text(cfg) if cfg else None)
-
-
-def default_output(source: str) -> Path:
-    """Return where ``export`` writes by default: beside a file, or here for a name."""
-    path = Path(source)
-    return path.with_suffix(".onnx") if path.exists() else Path(f"{source}.onnx")
-
-
-def require_writable(output: Path) -> None:
-    """Refuse an output path before the long work, not after it.
-
-    Raises:
-        ArtifactError: Its folder is missing, or it is a folder itself.
-    """
-    if not output.parent.is_dir():
-        raise ArtifactError(
-            f"folder {output.parent} does not exist", where=str(output), hint="make it first"
-        )
-    if output.is_dir():
-        raise ArtifactError(
-            "a folder, expected a file", where=str(output), hint="name a file with -o"
-        )
 
 
 def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec, Any]:
@@ -207,7 +172,7 @@ def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec
         checkpoint = replace(checkpoint, class_names=None)  # wrong ones must not be in the way
     spec = family.spec(checkpoint)
     if config.names is not None:
-        spec = replace(spec, class_names=_read_names(config.names, spec.num_classes))
+        spec = replace(spec, class_names=read_class_names(config.names, spec.num_classes))
     height, width = config.size or (spec.input.height, spec.input.width)
     require_size(height, width, spec)
     image = replace(
@@ -219,6 +184,7 @@ def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec
         layout=config.layout,
     )
     spec = replace(spec, input=image, random_weights=checkpoint.container == "random")
+    require_memory(spec, available_bytes=memory_bytes())
     return spec, family.module(checkpoint)
 
 
@@ -242,33 +208,54 @@ def require_size(height: int, width: int, spec: DetectorSpec) -> None:
             )
 
 
-def _read_names(path: Path, count: int) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+def require_memory(spec: DetectorSpec, *, available_bytes: int) -> None:
+    """Refuse an input that cannot be run here, before the machine runs out of memory.
+
+    Args:
+        spec: With the size and the batch of the export.
+        available_bytes: Memory of the machine; 0 if that is not known.
+
+    Raises:
+        BuildError: The smallest batch needs more than that.
+    """
+    image = spec.input
+    batch = image.batch.minimum
+    # The first maps of every model of these families are four times the image or more.
+    needed = batch * image.height * image.width * 3 * 4 * 4
+    if available_bytes and needed > available_bytes:
         raise BuildError(
-            f"cannot read class names: {error}",
-            where=str(path),
-            hint="give a UTF-8 text file with one class name a line",
-        ) from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(names) != count:
-        raise BuildError(
-            f"{len(names)} class names, the model has {count} classes",
-            where=str(path),
-            hint="give one name a line, in the order of the training",
+            f"a batch of {batch} at {image.height}x{image.width} takes more than "
+            f"{needed / 1e9:,.0f} GB, this machine has {available_bytes / 1e9:,.0f} GB",
+            where="--batch, --size",
+            hint="give a smaller size, or a range that begins lower, such as --batch 1:4:16",
         )
-    return names
 
 
-def _origin(checkpoint: Checkpoint) -> StageRecord:
+def require_limits(nms: NmsConfig) -> None:
+    """Refuse post-processing limits that no runtime can hold.
+
+    Raises:
+        BuildError: With the largest number.
+    """
+    for name, most in (("max_detections", _MOST_ROWS), ("max_candidates", _MOST_CANDIDATES)):
+        if getattr(nms, name) > most:
+            raise BuildError(
+                f"{name} is {getattr(nms, name)}, expected at most {most}",
+                where=f"--{name.replace('_', '-')}",
+                hint="give a smaller number",
+            )
+
+
+def _origin(checkpoint: Checkpoint, config: ExportConfig) -> StageRecord:
     options = {
+        **checkpoint.facts,
         "source": checkpoint.file,
         "container": checkpoint.container,
         "cfg": checkpoint.cfg.name if checkpoint.cfg else None,
-        **checkpoint.facts,
     }
-    return StageRecord("load", options, _versions("yolor-deploy", "torch"), checkpoint.sha256)
+    if checkpoint.container == "random":
+        options["seed"] = config.seed
+    return StageRecord("load", options, _versions("torch"), checkpoint.sha256)
 
 
 def _meta(
@@ -283,11 +270,9 @@ def _meta(
     fold = StageRecord(
         "fold",
         {"fold_implicit": config.fold_implicit, "folded": counts, "sites": shown},
-        _versions("yolor-deploy", "torch"),
+        _versions("torch"),
     )
-    if spec.random_weights:
-        origin = replace(origin, options={**origin.options, "seed": config.seed})
-    write = StageRecord("onnx", {}, _versions("yolor-deploy", "onnx-ir"))
+    write = StageRecord("onnx", {}, _versions("onnx-ir"))
     return ArtifactMeta(
         kind="model",
         spec=spec,
@@ -300,7 +285,10 @@ def _meta(
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "yolor-deploy": __version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
 
 
 def _onnx_model(folded: Any, spec: DetectorSpec, config: ExportConfig) -> ir.Model:
@@ -343,42 +331,6 @@ def _require_proven(parities: Sequence[OutputParity], output: Path) -> None:
     )
 
 
-@contextmanager
-def _temporary_folder(output: Path) -> Iterator[Path]:
-    """Yield a folder beside the output that is gone afterwards, whatever happens.
-
-    Raises:
-        ArtifactError: The disk is full, or the folder is read-only.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        free = shutil.disk_usage(output.parent).free // 1_000_000
-        raise ArtifactError(
-            f"cannot write: {error.strerror or error}",
-            where=str(output),
-            hint=f"{free} MB are free there; free some, or write elsewhere with -o"
-            if is_full
-            else "write elsewhere with -o",
-        ) from error
-
-
-def _move_into_place(folder: Path, output: Path) -> None:
-    """Move the finished files to where they belong, the one that names the other last."""
-    data = folder / f"{output.name}.data"
-    old = output.parent / data.name
-    if data.exists():
-        data.replace(old)
-    else:
-        old.unlink(missing_ok=True)  # weights of a larger model that had this name
-    (folder / output.name).replace(output)
-
-
 class _Timer:
     """Seconds of each stage, in order."""
 
@@ -388,9 +340,9 @@ class _Timer:
         self.stage = ""
         self.started = 0.0
 
-    def begin(self, stage: str) -> None:
+    def begin(self, stage: str, text: str) -> None:
         self.end()
-        self.note(stage)
+        self.note(text)
         self.stage, self.started = stage, time.perf_counter()
 
     def end(self) -> dict[str, float]:

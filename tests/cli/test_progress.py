@@ -38,19 +38,24 @@ def test_long_work_shows_how_far_it_is() -> None:
 
 
 def test_failure_ends_the_bar() -> None:
-    """An error inside goes through, and no thread of the bar is left."""
-    out, _ = console(terminal=True)
-    before = threading.active_count()
+    """An error inside goes through, and the terminal has its cursor back."""
+    out, text = console(terminal=True)
 
-    with pytest.raises(ValueError, match="inside"), progress("x", delay_s=0, console=out):
-        _join_timers()
-        raise ValueError("inside")
+    def work() -> None:
+        with progress("detecting", delay_s=0, console=out):
+            _join_timers()
+            raise ValueError("inside")
 
-    assert threading.active_count() == before
+    with pytest.raises(ValueError, match="inside"):
+        work()
+
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert text.getvalue().count(hidden) == text.getvalue().count(shown) == 1
+    assert text.getvalue().index(hidden) < text.getvalue().index(shown)
 
 
 def test_progress_is_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """stdout stays for results."""
+    """The bar is on stderr; stdout stays for results."""
     with progress("detecting", delay_s=0) as advance:
         _join_timers()
         advance(1, 1)

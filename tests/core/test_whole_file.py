@@ -26,9 +26,13 @@ def test_failure_leaves_what_was_there(tmp_path: Path, error: type[BaseException
     path = tmp_path / "result.txt"
     path.write_text("old")
 
-    with pytest.raises(error), whole_file(path) as temporary:
-        temporary.write_text("ne")
-        raise error
+    def work() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text("ne")
+            raise error
+
+    with pytest.raises(error):
+        work()
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

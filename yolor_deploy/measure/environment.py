@@ -50,7 +50,7 @@ def current_environment(source: Path | None = None) -> Environment:
     return Environment(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: v for name in _PACKAGES if (v := _version(name))},
@@ -67,7 +67,7 @@ def _cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import PurePath
 
 import torch
@@ -17,6 +18,8 @@ from yolor_deploy.families.darknet.plan import Plan, plan_from_sections, require
 from yolor_deploy.families.darknet.published import RECIPES, published_cfg
 from yolor_deploy.families.darknet.weights import tensors_from_weights
 from yolor_deploy.nn.loading import expected_shapes, load_tensors, prior_head_bias, random_tensors
+
+logger = logging.getLogger(__name__)
 
 NAME = "darknet"
 _PREFIX = "module_list."
@@ -68,9 +71,21 @@ def module(checkpoint: Checkpoint) -> nn.Module:
     network = _empty_network(cfg)
     tensors = checkpoint.tensors
     if checkpoint.darknet is not None:
+        _warn_of_exponential(network.plan, checkpoint.file)
         tensors = tensors_from_weights(network, checkpoint.darknet, where=checkpoint.file)
     load_tensors(network, tensors, where=f"{checkpoint.file} with {cfg.name}")
     return network
+
+
+def _warn_of_exponential(plan: Plan, where: str) -> None:
+    """Say what cannot be seen in a ``.weights`` file: how its training decoded boxes."""
+    heads = [layer.section for layer in plan.layers if layer.kind == "yolo"]
+    if not any(section.options.get("new_coords") == "1" for section in heads):
+        logger.warning(
+            "%s: boxes are decoded as YOLOR and Scaled-YOLOv4 do; weights that darknet trained "
+            "without new_coords=1 (YOLOv3, YOLOv4) mean other boxes",
+            where,
+        )
 
 
 def random_checkpoint(name: str, *, seed: int = 0) -> Checkpoint:
