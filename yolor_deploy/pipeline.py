@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib.metadata
-import importlib.util
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolor_deploy import __version__
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta, StageRecord
-from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, BuildError
+from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.spec import (
     BatchRange,
     DetectorSpec,

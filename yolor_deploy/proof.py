@@ -190,8 +190,9 @@ def compare_head(
             compare(stage, name, found[..., part], predictions[..., part], limits[name])
             for name, part in parts.items()
         ]
-    return [
-        compare_rows(
+    results = []
+    for image in range(len(predictions)):
+        result = compare_rows(
             f"{stage}, image {image}",
             rows_of_image(outputs, image),
             rows_of_image(non_max_suppression(predictions[image : image + 1], nms), 0),
@@ -199,8 +200,12 @@ def compare_head(
             boxes_px=parity.SAME_MAPS_BOXES_PX,
             scores=parity.SAME_MAPS_SCORES,
         )
-        for image in range(len(predictions))
-    ]
+        rows = outputs["scores"].shape[1]
+        if rows != nms.max_detections:
+            note = f"{rows} rows, expected {nms.max_detections}; {result.note}"
+            result = replace(result, passed=False, note=note)
+        results.append(result)
+    return results
 
 
 def tensor_from_pixels(images: Images, spec: DetectorSpec) -> npt.NDArray[Any]:

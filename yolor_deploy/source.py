@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolor_deploy.core.errors import BuildError, CheckpointError
+from yolor_deploy.core.errors import BackendUnavailableError, BuildError, CheckpointError
 
 if TYPE_CHECKING:
     from yolor_deploy.checkpoint import Checkpoint
@@ -24,13 +25,26 @@ def load_checkpoint(source: str, *, cfg: str | None = None, seed: int = 0) -> Ch
     Raises:
         CheckpointError: Neither a readable file nor a name.
         UnsupportedModelError: A checkpoint of another family of detectors.
-        BuildError: The seed is out of range.
+        BuildError: The seed is out of range, or a description was given with a name.
+        BackendUnavailableError: torch is not installed.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise BackendUnavailableError(
+            "torch is not installed; it reads checkpoints",
+            where=source,
+            hint="pip install 'yolor-deploy[export]'; `detect` and `info` of ONNX files need none",
+        )
     from yolor_deploy import families  # noqa: PLC0415 - torch
     from yolor_deploy.checkpoint import read_checkpoint  # noqa: PLC0415 - torch
 
     require_seed(seed)
     if _is_name(source):
+        if cfg is not None:
+            raise BuildError(
+                f"a published model has its own description, --cfg {cfg} was given",
+                where=source,
+                hint="leave --cfg out, or give the path of a checkpoint",
+            )
         return families.random_checkpoint(source, seed=seed)
     return read_checkpoint(Path(source), cfg=families.cfg_text(cfg) if cfg else None)
 

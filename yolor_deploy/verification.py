@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.core.image import letterbox, load_image
 from yolor_deploy.core.nms import non_max_suppression
+from yolor_deploy.core.runtime import RawOutput
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
 from yolor_deploy.measure import parity
 from yolor_deploy.measure.matching import Rows, compare_rows, rows_of_image
@@ -21,6 +22,7 @@ from yolor_deploy.measure.parity import OutputParity, all_passed
 from yolor_deploy.source import load_checkpoint
 from yolor_deploy.proof import (
     Images,
+    RawMaps,
     busy_nms,
     compare_head,
     compare_raw,
@@ -79,6 +81,7 @@ def verify(
     note(f"reading {against}")
     seed = next((record.options.get("seed", 0) for record in artifact.meta.history), 0)
     checkpoint = load_checkpoint(against, cfg=cfg, seed=seed)
+    checkpoint = replace(checkpoint, class_names=None)  # `export --names` may have mended them
     family = families.family_of(checkpoint)
     _require_same_model(artifact, family.spec(checkpoint), against)
     network = family.module(checkpoint)
@@ -97,34 +100,44 @@ def verify(
 def _verify_image(
     artifact: Artifact, name: str, image: Images, network: Any, probe: RawMapProbe
 ) -> list[OutputParity]:
-    """Compare the artifact's maps, head and detections of one image with the checkpoint's."""
-    spec = artifact.meta.spec
+    """Compare the artifact's maps, head and detections of one image with the checkpoint's.
+
+    Detections are compared twice: with the thresholds that the file has inside, and with one that
+    so many boxes pass that there is something to suppress.
+    """
     expected = raw_from_network(network, image)
-    repeated = image.repeat(spec.input.batch.minimum, axis=0)
-    own = artifact.meta.nms or NmsConfig()
-    outputs = probe.run(tensor_from_pixels(repeated, spec), own)
-    first = {key: value[:1] for key, value in outputs.items()}
-    results = compare_raw(f"ONNX, {name}", first, expected, spec)
-    busy = busy_nms(artifact, expected)
-    for nms in (own, busy):
-        if nms is busy:
-            outputs = probe.run(tensor_from_pixels(repeated, spec), busy)
-            first = {key: value[:1] for key, value in outputs.items()}
-            results += compare_head(f"head, {name}", artifact, first, busy)
-        results.append(
-            compare_rows(
-                f"detections above {nms.score_threshold:.3g}, {name}",
-                _detections(artifact, first, nms),
-                rows_of_image(non_max_suppression(predictions_from_raw(expected, spec), nms), 0),
-                nms=nms,
-                boxes_px=parity.BOXES_PX,
-                scores=parity.SCORES,
-            )
-        )
+    images = image.repeat(artifact.meta.spec.input.batch.minimum, axis=0)
+    tensor = tensor_from_pixels(images, artifact.meta.spec)
+    own, busy = artifact.meta.nms or NmsConfig(), busy_nms(artifact, expected)
+
+    outputs = _first(probe.run(tensor))
+    results = compare_raw(f"ONNX, {name}", outputs, expected, artifact.meta.spec)
+    results.append(_compare_detections(artifact, name, outputs, expected, own))
+    outputs = _first(probe.run(tensor, busy))
+    results += compare_head(f"head, {name}", artifact, outputs, busy)
+    results.append(_compare_detections(artifact, name, outputs, expected, busy))
     return results
 
 
-def _detections(artifact: Artifact, outputs: dict[str, Any], nms: NmsConfig) -> Rows:
+def _first(outputs: RawOutput) -> RawOutput:
+    return {key: value[:1] for key, value in outputs.items()}
+
+
+def _compare_detections(
+    artifact: Artifact, name: str, outputs: RawOutput, expected: RawMaps, nms: NmsConfig
+) -> OutputParity:
+    predictions = predictions_from_raw(expected, artifact.meta.spec)
+    return compare_rows(
+        f"detections above {nms.score_threshold:.3g}, {name}",
+        _detections(artifact, outputs, nms),
+        rows_of_image(non_max_suppression(predictions, nms), 0),
+        nms=nms,
+        boxes_px=parity.BOXES_PX,
+        scores=parity.SCORES,
+    )
+
+
+def _detections(artifact: Artifact, outputs: RawOutput, nms: NmsConfig) -> Rows:
     if artifact.meta.output == "detections":
         return rows_of_image(outputs, 0)
     spec = artifact.meta.spec
@@ -146,12 +159,22 @@ def _images(paths: Sequence[Path], spec: DetectorSpec) -> Iterator[tuple[str, Im
 
 def _require_same_model(artifact: Artifact, found: DetectorSpec, against: str) -> None:
     spec = artifact.meta.spec
-    is_same = found.levels == spec.levels and found.num_classes == spec.num_classes
-    if not is_same:
-        raise ArtifactError(
-            f"made from {spec.variant} ({spec.num_classes} classes, {len(spec.levels)} levels), "
-            f"compared with {found.variant} ({found.num_classes} classes, "
-            f"{len(found.levels)} levels)",
-            where=f"{artifact.path} against {against}",
-            hint="give the checkpoint that the artifact was exported from",
+    if found.levels == spec.levels and found.num_classes == spec.num_classes:
+        return
+    problem = f"made from {_in_short(spec)}, compared with {_in_short(found)}"
+    if _in_short(spec) == _in_short(found):
+        pairs = zip(spec.levels, found.levels, strict=True)
+        ours, theirs = next((a, b) for a, b in pairs if a != b)
+        problem = (
+            f"has anchors {ours.anchors_px} at stride {ours.stride}, the checkpoint has "
+            f"{theirs.anchors_px} at stride {theirs.stride}"
         )
+    raise ArtifactError(
+        problem,
+        where=f"{artifact.path} against {against}",
+        hint="give the checkpoint that the artifact was exported from",
+    )
+
+
+def _in_short(spec: DetectorSpec) -> str:
+    return f"{spec.variant} ({spec.num_classes} classes, {len(spec.levels)} levels)"

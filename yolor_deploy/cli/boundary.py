@@ -24,8 +24,18 @@ def reported_errors() -> Iterator[None]:
             ("  where", error.where),
             ("  hint", error.hint),
         ):
-            typer.echo(f"{kind}: {text}", err=True)
+            typer.echo(f"{kind}: {printable(text)}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         typer.echo("stopped; nothing was left half-written", err=True)
         raise typer.Exit(130) from error
+
+
+def printable(text: str) -> str:
+    """Return text whose control characters are written as escapes.
+
+    A message quotes what is in a file, and a hostile file may hold sequences for the terminal.
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from yolor_deploy.detection_report import DetectionReport, ImageDetections
 
 
+_MOST_ROWS = 20  # of the table on the screen; the files have all
+
+
 class DetectionFormatOption(str, Enum):
     """Forms that detections are written in."""
 
@@ -73,12 +76,14 @@ def _print_table(report: DetectionReport, output: Path) -> None:
 
     from yolor_deploy.cli.tables import console  # noqa: PLC0415
 
-    table = Table(caption=Text(f"written to {_printable(output)}"))
+    left_out = len(report.images) - _MOST_ROWS
+    more = f"and {left_out} images more; all " if left_out > 0 else ""
+    table = Table(caption=Text(f"{more}written to {_printable(output)}"))
     table.add_column("image", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("objects", justify="right", no_wrap=True)
     table.add_column("classes", overflow="fold")
-    for item in report.images:
+    for item in report.images[:_MOST_ROWS]:
         table.add_row(
             Text(_printable(item.image.path)),
             f"{item.width}x{item.height}",

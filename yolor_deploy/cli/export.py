@@ -22,6 +22,7 @@ _INPUTS: dict[str, tuple[InputDtype, InputLayout]] = {
     "uint8-nhwc": ("uint8", "NHWC"),
 }
 _DEFAULTS = NmsConfig()
+_MOST_DIGITS = 9
 
 
 def export(
@@ -123,22 +124,26 @@ def _choice(value: str, choices: dict[str, Any], option: str) -> Any:
 
 def _batch(text: str) -> BatchRange:
     parts = text.split(":")
-    if len(parts) not in {1, 3} or not all(part.isdecimal() for part in parts):
-        raise BuildError(
-            f"{text!r} is not N or MIN:OPT:MAX", where="--batch", hint="such as 1, or 1:4:16"
-        )
-    numbers = [int(part) for part in parts]
+    if len(parts) not in {1, 3}:
+        parts = [""]
+    numbers = _numbers(
+        parts, f"{text!r} is not N or MIN:OPT:MAX", "--batch", "such as 1, or 1:4:16"
+    )
     return BatchRange(*(numbers * 3 if len(numbers) == 1 else numbers))
 
 
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
-    if len(parts) not in {1, 2} or not all(part.isdecimal() for part in parts):
-        raise BuildError(
-            f"{text!r} is not N or HxW", where="--size", hint="such as 1280, or 768x1280"
-        )
-    numbers = [int(part) for part in parts]
+    if len(parts) not in {1, 2}:
+        parts = [""]
+    numbers = _numbers(parts, f"{text!r} is not N or HxW", "--size", "such as 1280, or 768x1280")
     return numbers[0], numbers[-1]
+
+
+def _numbers(parts: list[str], problem: str, option: str, hint: str) -> list[int]:
+    if not all(part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
+        raise BuildError(problem, where=option, hint=hint)
+    return [int(part) for part in parts]
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 def shown_stages(command: str) -> Iterator[Callable[[str], None]]:
     """Yield a function that is told each stage: a spinner on a terminal, else a line each."""
     from rich.console import Console  # noqa: PLC0415 - slow to load
+    from rich.text import Text  # noqa: PLC0415 - slow to load
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -20,6 +21,6 @@ def shown_stages(command: str) -> Iterator[Callable[[str], None]]:
     with console.status(command) as status:
 
         def note(stage: str) -> None:
-            status.update(f"{command}: {stage}")
+            status.update(Text(f"{command}: {stage}"))  # a file's name may look like markup
 
         yield note

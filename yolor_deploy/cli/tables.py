@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from yolor_deploy.measure.parity import OutputParity
@@ -21,11 +22,11 @@ def console() -> Console:
 
 def show_parities(parities: Sequence[OutputParity], *, title: str) -> None:
     """Print one row per comparison."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for column in ("stage", "output", "values", "max error", "allowed", "result"):
         table.add_column(column, justify="right" if column in {"values", "max error"} else "left")
     for parity in parities:
-        table.add_row(
+        cells = (
             parity.stage,
             parity.output,
             f"{parity.values:,}",
@@ -34,6 +35,7 @@ def show_parities(parities: Sequence[OutputParity], *, title: str) -> None:
             ("same" if parity.passed else "DIFFERENT")
             + (f" ({parity.note})" if parity.note else ""),
         )
+        table.add_row(*map(Text, cells))  # a file's name may look like markup
     console().print(table)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,12 @@ class OutputParity:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+        """Return plain values; None for an error or a value that is NaN or infinite."""
+        values = asdict(self)
+        for key in ("max_error", "max_expected"):
+            if not math.isfinite(values[key]):
+                values[key] = None  # JSON has no NaN
+        return values
 
 
 def compare(
@@ -71,16 +76,17 @@ def compare(
 ) -> OutputParity:
     """Compare two arrays of one shape, value by value.
 
-    A value that is NaN on either side fails.
+    A value that is NaN or infinite on either side fails.
 
     Raises:
         ValueError: The shapes differ.
     """
     if found.shape != expected.shape:
         raise ValueError(f"{output}: shape {found.shape}, expected {expected.shape}")
-    error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, which fails as it should
+        error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     scale = np.abs(expected.astype(np.float64))
-    within = error <= tolerance.absolute + tolerance.relative * scale
+    within = np.isfinite(error) & (error <= tolerance.absolute + tolerance.relative * scale)
     return OutputParity(
         stage=stage,
         output=output,
@@ -100,7 +106,7 @@ def compare_to_largest(
     absolute = Tolerance(tolerance.absolute + tolerance.relative * largest, 0.0)
     result = compare(stage, output, found, expected, absolute)
     text = f"{tolerance.relative:g} of the largest"
-    return OutputParity(**{**result.to_json(), "tolerance": text})
+    return replace(result, tolerance=text)
 
 
 def all_passed(parities: Sequence[OutputParity]) -> bool:
