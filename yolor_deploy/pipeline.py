@@ -243,11 +243,11 @@ def require_limits(nms: NmsConfig) -> None:
 
 
 def _origin(checkpoint: Checkpoint, config: ExportConfig) -> StageRecord:
-    options = {
-        **checkpoint.facts,
+    options: dict[str, Any] = {
         "source": checkpoint.file,
         "container": checkpoint.container,
         "cfg": checkpoint.cfg.name if checkpoint.cfg else None,
+        "facts": dict(checkpoint.facts),  # apart: a file may call a fact of its own "seed"
     }
     if checkpoint.container == "random":
         options["seed"] = config.seed

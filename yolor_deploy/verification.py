@@ -19,7 +19,6 @@ from yolor_deploy.core.spec import DetectorSpec, NmsConfig
 from yolor_deploy.measure import parity
 from yolor_deploy.measure.matching import Rows, compare_rows, rows_of_image
 from yolor_deploy.measure.parity import OutputParity, all_passed
-from yolor_deploy.source import load_checkpoint
 from yolor_deploy.proof import (
     Images,
     RawMaps,
@@ -31,6 +30,7 @@ from yolor_deploy.proof import (
     seeded_images,
     tensor_from_pixels,
 )
+from yolor_deploy.source import load_checkpoint
 
 logger = logging.getLogger(__name__)
 

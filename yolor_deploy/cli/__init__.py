@@ -5,7 +5,9 @@ Loading this package loads neither torch nor onnx: commands import what they nee
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -69,4 +71,8 @@ def options(
 
 def main() -> None:
     """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may hold bytes, or a class name letters, that the terminal cannot show.
+            stream.reconfigure(errors="backslashreplace")
     app()

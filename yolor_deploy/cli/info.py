@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from yolor_deploy.cli.boundary import printable
+
 
 def info(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or a file that `export` wrote.")],
@@ -33,11 +35,11 @@ def info(
     out = console()
     for key, value in facts.items():
         if isinstance(value, list):
-            out.print(f"{key}:")
+            out.print(f"{key}:", markup=False)
             for item in value:
-                out.print(f"  {item}", markup=False, soft_wrap=True)
+                out.print(printable(f"  {item}"), markup=False, soft_wrap=True)
         else:
-            out.print(f"{key}: {value}", markup=False, soft_wrap=True)
+            out.print(printable(f"{key}: {value}"), markup=False, soft_wrap=True)
 
 
 def _of_artifact(artifact: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _of_artifact(artifact: Any) -> dict[str, Any]:
     if meta.nms:
         facts["post-processing"] = ", ".join(f"{k} {v}" for k, v in asdict(meta.nms).items())
     for record in meta.history:
-        for site in record.options.get("sites", ()):
+        for site in record.options["sites"] if record.stage == "fold" else ():
             rest = f"kept, {site['kept']}" if site["kept"] else "folded"
             into = f" into {', '.join(site['into'])}" if site["into"] else ""
             facts.setdefault("folding", []).append(f"{site['layer']}: {rest}{into}")
@@ -64,8 +66,9 @@ def _of_artifact(artifact: Any) -> dict[str, Any]:
 
 
 def _stage(record: Any) -> str:
-    plain = {k: v for k, v in record.options.items() if k != "sites" and v is not None}
-    options = ", ".join(f"{key} {value}" for key, value in plain.items())
+    own = {k: v for k, v in record.options.items() if k not in {"sites", "facts"}}
+    plain = {**record.options.get("facts", {}), **own}
+    options = ", ".join(f"{key} {value}" for key, value in plain.items() if value is not None)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     source = f"; input sha256 {record.input_sha256}" if record.input_sha256 else ""
-    return f"{record.stage}: {options}{source} ({versions})"
+    return f"{record.stage}: {options}{source} ({versions})".replace(":  (", ": (")

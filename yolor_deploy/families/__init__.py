@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from yolor_deploy.checkpoint import CfgText, Checkpoint
     from yolor_deploy.core.spec import DetectorSpec
 
+_MAX_CFG = 4_000_000  # characters; the longest published file has 50 thousand
+
 
 class Family(Protocol):
     """What a folder of this package offers."""
@@ -88,7 +90,7 @@ def cfg_text(name: str) -> CfgText:
     """Read a darknet description: a file, or the name of a published one.
 
     Raises:
-        CheckpointError: Neither, or not text.
+        CheckpointError: Neither, not text, or far too long.
     """
     from yolor_deploy.checkpoint import CfgText  # noqa: PLC0415 - torch
     from yolor_deploy.families.darknet.published import (  # noqa: PLC0415 - torch
@@ -97,13 +99,21 @@ def cfg_text(name: str) -> CfgText:
     )
 
     path = Path(name)
-    if not path.exists() and name in RECIPES:
-        return published_cfg(name)
     try:
-        return CfgText(path.name, path.read_text(encoding="utf-8-sig"))
+        if name in RECIPES and not path.exists():
+            return published_cfg(name)
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MAX_CFG + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"cannot read the darknet description: {error}",
             where=name,
             hint=f"give a .cfg file, or one of {', '.join(RECIPES)}",
         ) from error
+    if len(text) > _MAX_CFG:
+        raise CheckpointError(
+            f"more than {_MAX_CFG:,} characters, expected a darknet description",
+            where=name,
+            hint=f"give a .cfg file, or one of {', '.join(RECIPES)}",
+        )
+    return CfgText(path.name, text)

@@ -17,13 +17,12 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.passes.shape_prop import ShapeProp
+from torch.func import functional_call
 
 from yolor_deploy.core.errors import PassError
 from yolor_deploy.core.spec import DetectorSpec, InputSpec
 from yolor_deploy.nn.affine import Affine
-from yolor_deploy.nn.graph_edit import module_of
+from yolor_deploy.nn.graph_edit import concat_pieces, module_of
 from yolor_deploy.nn.layers import HaarTransform, PrependChannels, ReOrg
 
 logger = logging.getLogger(__name__)
@@ -46,12 +45,11 @@ def onnx_from_module(graph_module: fx.GraphModule, spec: DetectorSpec) -> ir.Mod
         finest stride first. The batch is the dimension ``batch`` unless it is static.
 
     Raises:
-        PassError: The graph has a layer without an ONNX form here.
+        PassError: The graph has a layer without an ONNX form here; it is named.
     """
     batch = spec.input.batch
     rows = ir.SymbolicDim("batch") if not batch.is_static else batch.minimum
-    _infer_shapes(graph_module, spec.input)
-    emitter = _Emitter(rows)
+    emitter = _Emitter(rows, _Shapes(graph_module).of_values(spec.input))
     images = ir.Value(
         name=IMAGES,
         type=ir.TensorType(_onnx_type(spec.input)),
@@ -80,13 +78,33 @@ def onnx_from_module(graph_module: fx.GraphModule, spec: DetectorSpec) -> ir.Mod
     return ir.Model(graph, ir_version=IR_VERSION, producer_name=PRODUCER)
 
 
-def _infer_shapes(graph_module: fx.GraphModule, image: InputSpec) -> None:
-    """Note the shape of each value in ``meta["tensor_meta"]``, without computing anything."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode:
-        kind = next(graph_module.parameters()).dtype
-        fake = torch.empty(1, 3, image.height, image.width, dtype=kind)
-    ShapeProp(graph_module, fake_mode=mode).propagate(fake)
+class _Shapes(fx.Interpreter):
+    """Runs a traced network on the meta device: shapes come out, nothing is computed."""
+
+    def of_values(self, image: InputSpec) -> dict[fx.Node, tuple[int, ...]]:
+        """Return the shape of each value for one image."""
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.run(torch.empty(1, 3, image.height, image.width, device="meta"))
+        return self.shapes
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n] = tuple(value.shape)
+        return value
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(target)
+        weights = {
+            name: torch.empty_like(tensor, device="meta", dtype=torch.float32)
+            for named in (module.named_parameters(), module.named_buffers())
+            for name, tensor in named
+        }
+        return functional_call(module, weights, args, kwargs)
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        value: Tensor = super().get_attr(target, args, kwargs)
+        return torch.empty_like(value, device="meta", dtype=torch.float32)
 
 
 def _onnx_type(image: InputSpec) -> ir.DataType:
@@ -96,28 +114,29 @@ def _onnx_type(image: InputSpec) -> ir.DataType:
 class _Emitter:
     """Appends nodes; a value per node of the traced graph."""
 
-    def __init__(self, rows: ir.SymbolicDim | int) -> None:
+    def __init__(self, rows: ir.SymbolicDim | int, shapes: dict[fx.Node, tuple[int, ...]]) -> None:
         self.rows = rows
+        self.shapes = shapes
         self.nodes: list[ir.Node] = []
         self.values: dict[fx.Node, ir.Value] = {}
         self.initializers: dict[str, ir.Value] = {}
         self.raw_maps: list[ir.Value] = []
         self.names: set[str] = set()
-        self.layers: list[tuple[type[nn.Module], Callable[[fx.Node, str, Any], ir.Value]]] = [
-            (nn.Conv2d, self.convolution),
-            (HaarTransform, self.convolution),
-            (nn.SiLU, self.silu),
-            (nn.Mish, self.mish),
-            (nn.LeakyReLU, self.leaky_relu),
-            (nn.ReLU, self.relu),
-            (nn.Sigmoid, self.sigmoid),
-            (nn.MaxPool2d, self.max_pool),
-            (nn.Upsample, self.upsample),
-            (nn.ZeroPad2d, self.zero_pad),
-            (Affine, self.affine),
-            (ReOrg, self.reorg),
-            (PrependChannels, self.prepend),
-        ]
+        self.layers: dict[type[nn.Module], Callable[[fx.Node, str, Any], ir.Value]] = {
+            nn.Conv2d: self.convolution,
+            HaarTransform: self.convolution,
+            nn.SiLU: self.silu,
+            nn.Mish: self.mish,
+            nn.LeakyReLU: self.leaky_relu,
+            nn.ReLU: self.relu,
+            nn.Sigmoid: self.sigmoid,
+            nn.MaxPool2d: self.max_pool,
+            nn.Upsample: self.upsample,
+            nn.ZeroPad2d: self.zero_pad,
+            Affine: self.affine,
+            ReOrg: self.reorg,
+            PrependChannels: self.prepend,
+        }
 
     def image(self, images: ir.Value, spec: InputSpec) -> ir.Value:
         """Bring the input to float32 NCHW; its scale is in the first convolution."""
@@ -141,24 +160,23 @@ class _Emitter:
         if module is None:
             value = self.function(node, name)
         else:
-            write = next((f for kind, f in self.layers if type(module) is kind), None)
+            write = self.layers.get(type(module))
             if write is None:
                 raise self.unknown(type(module).__name__, name)
             value = write(node, name, module)
-        shape = node.meta["tensor_meta"].shape
-        value.shape = ir.Shape([self.rows, *shape[1:]])
+        value.shape = ir.Shape([self.rows, *self.shapes[node][1:]])
         value.type = ir.TensorType(ir.DataType.FLOAT)
         self.values[node] = value
 
     def function(self, node: fx.Node, name: str) -> ir.Value:
-        if node.target is torch.cat:
-            pieces, axis = node.args
-            assert isinstance(pieces, Sequence)
-            return self.op("Concat", [self.values[p] for p in pieces], name, axis=axis)  # type: ignore[index]
+        pieces = concat_pieces(node)
+        if pieces is not None:
+            return self.op("Concat", [self.values[piece] for piece in pieces], name, axis=1)
         kinds = {operator.add: "Add", torch.add: "Add", operator.mul: "Mul", torch.mul: "Mul"}
-        if node.target not in kinds or len(node.all_input_nodes) != len(node.args):
+        maps = [self.values[arg] for arg in node.args if isinstance(arg, fx.Node)]
+        if node.target not in kinds or len(maps) != len(node.args) or node.kwargs:
             raise self.unknown(str(node.target), name)
-        return self.op(kinds[node.target], [self.values[n] for n in node.all_input_nodes], name)
+        return self.op(kinds[node.target], maps, name)
 
     def outputs(self, maps: Any) -> None:
         """Give the raw maps their names."""
@@ -213,7 +231,8 @@ class _Emitter:
         )
 
     def upsample(self, node: fx.Node, name: str, module: nn.Upsample) -> ir.Value:
-        factor = float(str(module.scale_factor))
+        factor = module.scale_factor
+        assert isinstance(factor, float)
         scales = self.constant(f"{name}.scales", torch.tensor([1.0, 1.0, factor, factor]))
         return self.op(
             "Resize",
@@ -236,10 +255,10 @@ class _Emitter:
             assert vector is not None
             constant = self.constant(f"{name}.vector", vector.reshape(1, -1, 1, 1))
             return self.op("Mul" if module.shift is None else "Add", [x, constant], name)
-        zeros = torch.zeros_like(module.scale)
+        zeros = module.scale.new_zeros(self.shapes[node][1])
         inputs = {
-            "scale": module.scale,
-            "shift": module.shift,
+            "scale": zeros + module.scale,
+            "shift": zeros + module.shift,
             "mean": zeros,
             "variance": zeros + 1,
         }
@@ -249,7 +268,7 @@ class _Emitter:
     def reorg(self, node: fx.Node, name: str, _: nn.Module) -> ir.Value:
         # SpaceToDepth orders its squares (0,0) (0,1) (1,0) (1,1): the middle two swap.
         deep = self.step("SpaceToDepth", [self.read(node)], f"{name}.depth", blocksize=2)
-        width = node.meta["tensor_meta"].shape[1] // 4
+        width = self.shapes[node][1] // 4
         blocks = torch.arange(4 * width).reshape(4, width)[[0, 2, 1, 3]].flatten()
         indices = self.constant(f"{name}.order", blocks)
         return self.op("Gather", [deep, indices], name, axis=1)
@@ -266,8 +285,7 @@ class _Emitter:
 
     def constant(self, name: str, tensor: Tensor) -> ir.Value:
         """Return an initializer: float32 for any float, int64 for any integer."""
-        if name in self.initializers:
-            return self.initializers[name]
+        name = self.unique(name)
         kind = torch.float32 if tensor.is_floating_point() else torch.int64
         array: np.ndarray[Any, Any] = tensor.detach().to(kind).contiguous().numpy()
         value = ir.Value(name=name, const_value=ir.tensor(array, name=name))

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from onnx import TensorProto
 
@@ -57,13 +58,15 @@ def write_model(model: ir.Model, path: Path) -> None:
         for header, array in tensors:
             _write_header(file, _GRAPH_INITIALIZER, len(header) + array.nbytes)
             file.write(header)
-            file.write(array.data if array.size else b"")
+            file.write(array.data)
 
 
-def _tensor_parts(value: ir.Value) -> tuple[bytes, np.ndarray[Any, Any]]:
+def _tensor_parts(value: ir.Value) -> tuple[bytes, npt.NDArray[np.uint8]]:
     """Return the message of a weight up to the length of its bytes, and these bytes."""
     assert value.const_value is not None
     array = np.ascontiguousarray(value.const_value.numpy())
+    # As bytes: types that are not NumPy's own, such as bfloat16, have no buffer of their own.
+    array = array.reshape(-1).view(np.uint8)
     tensor = TensorProto(
         name=value.name, dims=value.const_value.shape.numpy(), data_type=value.const_value.dtype
     )

@@ -68,6 +68,7 @@ def _cpu() -> str:
 
 
 def memory_bytes() -> int:
+    """Return the memory of the machine; 0 where that is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -83,10 +83,10 @@ def compare(
     """
     if found.shape != expected.shape:
         raise ValueError(f"{output}: shape {found.shape}, expected {expected.shape}")
+    scale = np.abs(expected.astype(np.float64))
     with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, which fails as it should
         error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    scale = np.abs(expected.astype(np.float64))
-    within = np.isfinite(error) & (error <= tolerance.absolute + tolerance.relative * scale)
+        within = np.isfinite(error) & (error <= tolerance.absolute + tolerance.relative * scale)
     return OutputParity(
         stage=stage,
         output=output,

@@ -25,8 +25,8 @@ class Affine(nn.Module):
     """``scale * x + shift``, one value of each per channel.
 
     Args:
-        scale: float [c], or None for 1.
-        shift: float [c], or None for 0.
+        scale: float [c], or float [1] for all channels, or None for 1.
+        shift: float [c], or float [1] for all channels, or None for 0. Not both are None.
         origins: What it stands for; more than one after merging.
     """
 
@@ -39,13 +39,6 @@ class Affine(nn.Module):
         self.origins = origins
         self.scale: Tensor | None
         self.shift: Tensor | None
-
-    @property
-    def channels(self) -> int:
-        """Length of the vectors."""
-        vector = self.scale if self.scale is not None else self.shift
-        assert vector is not None
-        return vector.numel()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float [n, c, h, w]."""
@@ -67,8 +60,10 @@ class Affine(nn.Module):
 
     def part(self, begin: int, end: int) -> Affine:
         """Return the map of the channels ``begin`` to ``end``."""
-        scale = None if self.scale is None else self.scale[begin:end].clone()
-        shift = None if self.shift is None else self.shift[begin:end].clone()
+        scale, shift = (
+            vector if vector is None or vector.numel() == 1 else vector[begin:end].clone()
+            for vector in (self.scale, self.shift)
+        )
         return Affine(scale, shift, self.origins)
 
 
@@ -76,6 +71,10 @@ def affine_from_batchnorm(norm: nn.BatchNorm2d, *, layer: str) -> Affine:
     """Return what a batch normalisation is at inference.
 
     ``gamma * (x - mean) / sqrt(var + eps) + beta``.
+
+    Args:
+        norm: With learned weights and running statistics, torch's default.
+        layer: Of the checkpoint, for reports.
     """
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None

@@ -5,8 +5,13 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from yolor_deploy.nn.fold_affine import FoldSite
-from yolor_deploy.nn.graph_edit import module_of, own_convolution, remove_module
-from yolor_deploy.nn.layers import PrependChannels
+from yolor_deploy.nn.graph_edit import (
+    module_of,
+    not_a_convolution,
+    own_convolution,
+    remove_module,
+)
+from yolor_deploy.nn.layers import HaarTransform, PrependChannels
 
 
 def fold_concat(graph_module: fx.GraphModule) -> list[FoldSite]:
@@ -46,8 +51,8 @@ def _why_not(node: fx.Node) -> str | None:
     """Return why a concatenation cannot be folded, or None if it can."""
     for user in node.users:
         conv = own_convolution(user)
-        if conv is None or conv.groups > 1:
-            return f"{user.target} is not a convolution of its own"
+        if conv is None or conv.groups > 1 or isinstance(conv, HaarTransform):
+            return not_a_convolution(user)
         if any(int(p) for p in conv.padding):
             return f"{user.target} pads its border with 0, where the constant would be"
     return None

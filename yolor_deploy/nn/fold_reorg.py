@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from yolor_deploy.nn.fold_affine import FoldSite
-from yolor_deploy.nn.graph_edit import channels_of, module_of, own_convolution, remove_module
+from yolor_deploy.nn.graph_edit import (
+    channels_of,
+    module_of,
+    not_a_convolution,
+    own_convolution,
+    remove_module,
+    replace_module,
+)
 from yolor_deploy.nn.layers import HaarTransform, ReOrg
 
 _SIDE = 2
@@ -37,10 +44,10 @@ def fold_reorg(graph_module: fx.GraphModule) -> list[FoldSite]:
         into: tuple[str, ...] = ()
         if reason is None:
             into = tuple(str(user.target) for user in node.users)
-            for user in list(node.users):
+            for user in node.users:
                 conv = own_convolution(user)
                 assert conv is not None
-                _compose(conv, weight, bias)
+                replace_module(user, _composed(conv, weight, bias))
             remove_module(node, source)
         sites.append(FoldSite(str(node.target), "reorg", into, reason))
     graph_module.graph.lint()
@@ -62,31 +69,34 @@ def _as_convolution(module: ReOrg | HaarTransform, channels: int) -> tuple[Tenso
 def _why_not(node: fx.Node, bias: Tensor | None) -> str | None:
     for user in node.users:
         conv = own_convolution(user)
-        if conv is None or conv.groups > 1 or isinstance(conv, HaarTransform):
-            return f"{user.target} is not a convolution of its own"
+        is_plain = conv is not None and conv.groups == 1 and conv.dilation == (1, 1)
+        if conv is None or not is_plain or isinstance(conv, HaarTransform):
+            return not_a_convolution(user)
         if bias is not None and any(int(p) for p in conv.padding):
             return f"{user.target} pads its border with 0, where the transform gives 0.5"
     return None if node.users else "nothing reads it"
 
 
-def _compose(conv: nn.Conv2d, first: Tensor, first_bias: Tensor | None) -> None:
-    """Make ``conv`` apply a convolution of kernel 2 and stride 2 to its input first."""
-    weight = conv.weight.detach()
+def _composed(conv: nn.Conv2d, first: Tensor, first_bias: Tensor | None) -> nn.Conv2d:
+    """Return the convolution that is one of kernel 2 and stride 2, and then ``conv``."""
+    weight, bias = conv.weight.detach(), conv.bias
     rows, columns = weight.shape[2:]
     if first_bias is not None:
         change = torch.einsum("omij,m->o", weight, first_bias.to(weight.dtype))
-        bias = change if conv.bias is None else conv.bias.detach() + change
-        conv.bias = nn.Parameter(bias, requires_grad=False)
+        bias = nn.Parameter(change if bias is None else bias.detach() + change)
     # Output pixel (i, j) of the first reads the 2x2 square at (2i, 2j): the squares tile.
     composed = torch.einsum("omij,mcab->ociajb", weight, first.to(weight.dtype))
-    shape = (weight.shape[0], first.shape[1], _SIDE * rows, _SIDE * columns)
-    conv.weight = nn.Parameter(composed.reshape(shape), requires_grad=False)
-    conv.in_channels = first.shape[1]
-    conv.kernel_size = (_SIDE * rows, _SIDE * columns)
-    conv.stride = (_SIDE * conv.stride[0], _SIDE * conv.stride[1])
-    assert not isinstance(conv.padding, str)
-    conv.padding = (_SIDE * conv.padding[0], _SIDE * conv.padding[1])
-    # torch keeps the padding in a second form for its padding modes.
-    conv._reversed_padding_repeated_twice = [  # noqa: SLF001
-        p for p in reversed(conv.padding) for _ in range(_SIDE)
-    ]
+    kernel = (_SIDE * rows, _SIDE * columns)
+    result = nn.Conv2d(
+        first.shape[1],
+        weight.shape[0],
+        kernel,
+        (_SIDE * conv.stride[0], _SIDE * conv.stride[1]),
+        (_SIDE * int(conv.padding[0]), _SIDE * int(conv.padding[1])),
+        bias=bias is not None,
+        device="meta",  # its weights come here
+    )
+    shape = (weight.shape[0], first.shape[1], *kernel)
+    result.weight = nn.Parameter(composed.reshape(shape))
+    result.bias = bias
+    return result.requires_grad_(requires_grad=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from yolor_deploy.nn.affine import Affine
 from yolor_deploy.nn.layers import PrependChannels, ReOrg
 
 
@@ -25,6 +24,20 @@ def own_convolution(node: fx.Node) -> nn.Conv2d | None:
         return None
     callers = [n for n in node.graph.nodes if n.op == "call_module" and n.target == node.target]
     return module if len(callers) == 1 else None
+
+
+def not_a_convolution(user: fx.Node) -> str:
+    """Return why nothing folds into a node that is no convolution, or not one to be changed."""
+    if user.op == "output":
+        return "it is an output of the network"
+    own = str(user.target) if user.op == "call_module" else user.name
+    name = str(user.meta.get("scope") or own)
+    module = module_of(user)
+    if own_convolution(user) is not None:
+        return f"{name} is a convolution in groups, dilated or fixed"
+    if isinstance(module, nn.Conv2d):
+        return f"{name} is used more than once"
+    return f"{name} is not a convolution"
 
 
 def insert_module(
@@ -50,6 +63,13 @@ def remove_module(node: fx.Node, source: fx.Node) -> None:
     owner.delete_submodule(str(node.target))
 
 
+def replace_module(node: fx.Node, module: nn.Module) -> None:
+    """Make a node call another module under the name of its own."""
+    owner = node.graph.owning_module
+    assert owner is not None
+    owner.add_submodule(str(node.target), module)
+
+
 def concat_pieces(node: fx.Node) -> list[fx.Node] | None:
     """Return the maps that a node joins along their channels; None if it does not."""
     if node.op != "call_function" or node.target is not torch.cat:
@@ -63,15 +83,20 @@ def concat_pieces(node: fx.Node) -> list[fx.Node] | None:
 
 def channels_of(node: fx.Node) -> int:
     """Return how many channels the map of a node has."""
-    module = module_of(node)
-    if isinstance(module, nn.Conv2d):
-        return module.out_channels
-    if isinstance(module, Affine) and module.channels > 1:
-        return module.channels
-    pieces = concat_pieces(node)
-    if pieces is not None:
-        return sum(channels_of(piece) for piece in pieces)
-    if node.op == "placeholder":
-        return 3
-    factor = 4 if isinstance(module, ReOrg) else 2 if isinstance(module, PrependChannels) else 1
-    return factor * channels_of(node.all_input_nodes[0])
+    total, waiting = 0, [(node, 1)]  # each with how often its channels count
+    while waiting:
+        current, factor = waiting.pop()
+        module = module_of(current)
+        pieces = concat_pieces(current)
+        if current.op == "placeholder":
+            total += 3 * factor
+        elif isinstance(module, nn.Conv2d):
+            total += module.out_channels * factor
+        elif pieces is not None:
+            waiting += [(piece, factor) for piece in pieces]
+        else:
+            factor *= 4 if isinstance(module, ReOrg) else 1
+            if isinstance(module, PrependChannels):
+                waiting.append((current.all_input_nodes[0], factor))
+            waiting.append((current.all_input_nodes[0], factor))
+    return total

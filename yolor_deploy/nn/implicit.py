@@ -1,7 +1,8 @@
 """Implicit knowledge: what a network adds, multiplies or concatenates whatever its input is.
 
 The YOLOR paper models it in three ways. None depends on the image, so each is one constant by the
-time of inference; ``fold_implicit`` computes it and lets the neighbouring convolution absorb it.
+time of inference: ``lower_implicit`` computes it, and ``fold_affine`` or ``fold_concat`` lets a
+neighbouring convolution absorb it where that is exact.
 
 Source: YOLOR, arXiv:2105.04206, section 4.4 (vector, neural network, matrix factorisation).
 """

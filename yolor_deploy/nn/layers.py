@@ -119,11 +119,13 @@ class Gate(nn.Module):
 class PrependChannels(nn.Module):
     """Concatenate a constant, spread over the map, in front of the channels of the map.
 
+    The constant has as many channels as the map.
+
     Source: ``[alternate_channels]`` of the cfg files.
     """
 
     def forward(self, x: Tensor, constant: Tensor) -> Tensor:
-        """Return float [n, k + c, h, w] from float [n, c, h, w] and float [1, k, 1, 1]."""
+        """Return float [n, 2c, h, w] from float [n, c, h, w] and float [1, c, 1, 1]."""
         spread = constant.expand(x.shape[0], -1, x.shape[2], x.shape[3])
         return torch.cat([spread, x], 1)
 
@@ -138,7 +140,6 @@ def activation(name: str) -> nn.Module | None:
         "mish": nn.Mish,
         "silu": nn.SiLU,
         "swish": nn.SiLU,
-        "relu": nn.ReLU,
         "logistic": nn.Sigmoid,
     }
     if name == "leaky":

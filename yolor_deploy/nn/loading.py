@@ -14,6 +14,7 @@ from yolor_deploy.nn.layers import HaarTransform
 
 _COUNTERS = ("num_batches_tracked",)
 _RESIDUAL_GAIN = 0.2
+_HINT = "the file and the description of its model do not belong together"
 
 
 def expected_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -31,7 +32,9 @@ def expected_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     }
 
 
-def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
+def load_tensors(
+    network: nn.Module, tensors: Mapping[str, Tensor], *, where: str, hint: str = _HINT
+) -> None:
     """Replace the weights of a network by those of a checkpoint, as float32.
 
     The network may have been built on the meta device. Tensors are taken over without a copy
@@ -41,42 +44,39 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, where: st
         network: Changed in place; unchanged if this raises.
         tensors: By the names of ``network.state_dict()``; others must not be there.
         where: The checkpoint, for messages.
+        hint: What to do if they do not fit.
 
     Raises:
         CheckpointError: A tensor is missing, left over, or of another shape. The first is named.
     """
     expected = expected_shapes(network)
     found = {name: t for name, t in tensors.items() if not name.endswith(_COUNTERS)}
-    for name, shape in expected.items():
-        if name not in found:
-            raise CheckpointError(
-                f"tensor {name} {list(shape)} is missing",
-                where=where,
-                hint="give the description (--cfg) that this model was trained with",
-            )
-        if tuple(found[name].shape) != shape:
-            raise CheckpointError(
-                f"{name} has shape {list(found[name].shape)}, expected {list(shape)}",
-                where=where,
-                hint="give the description (--cfg) that this model was trained with; "
-                "a custom class count changes the filters of the heads",
-            )
-    extra = next((name for name in found if name not in expected), None)
-    if extra is not None:
-        raise CheckpointError(
-            f"tensor {extra} {list(found[extra].shape)} belongs to no layer of the model",
-            where=where,
-            hint="give the description (--cfg) that this model was trained with",
-        )
+    problem = _first_difference(expected, found)
+    if problem is not None:
+        raise CheckpointError(problem, where=where, hint=hint)
     # A tensor of the file may be read-only memory: autograd is never asked to change it.
     state = {name: found[name].detach().float() for name in expected}
-    network.load_state_dict(state, strict=False, assign=True)
+    network.load_state_dict(state, strict=False, assign=True)  # all but fixed values and counters
     for name, buffer in network.named_buffers():
         if name.endswith(_COUNTERS) and buffer.is_meta:
             owner = network.get_submodule(name.rpartition(".")[0])
             owner.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
     network.requires_grad_(requires_grad=False)
     network.eval()
+
+
+def _first_difference(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]
+) -> str | None:
+    for name, shape in expected.items():
+        if name not in found:
+            return f"tensor {name} {list(shape)} is missing"
+        if tuple(found[name].shape) != shape:
+            return f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
+    extra = next((name for name in found if name not in expected), None)
+    if extra is None:
+        return None
+    return f"tensor {extra} {list(found[extra].shape)} belongs to no layer of the model"
 
 
 def random_tensors(
@@ -103,6 +103,12 @@ def random_tensors(
         for name, module in network.named_modules()
         if isinstance(module, ImplicitVector)
     }
+    centres = {
+        f"{name}.{leaf}": 1.0 if leaf == "weight" else 0.0
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for leaf in ("weight", "bias", "running_mean")
+    }
     drawn = {}
     for name, shape in expected_shapes(network).items():
         noise = torch.randn(shape, generator=generator)
@@ -112,10 +118,8 @@ def random_tensors(
             drawn[name] = noise.mul_(1.5 / math.sqrt(math.prod(shape[1:])))
         elif name.endswith("running_var"):
             drawn[name] = noise.mul_(0.1).abs_().add_(1.0)
-        elif ".bn." in f".{name}" or "BatchNorm2d" in name:
-            drawn[name] = noise.mul_(0.1).add_(1.0 if name.endswith("weight") else 0.0)
         else:
-            drawn[name] = noise.mul_(0.1)
+            drawn[name] = noise.mul_(0.1).add_(centres.get(name, 0.0))
         if name in residual:
             drawn[name] *= _RESIDUAL_GAIN
     return drawn

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from yolor_deploy.core.errors import PassError
 from yolor_deploy.nn.affine import Affine, Origin, affine_from_batchnorm
-from yolor_deploy.nn.graph_edit import insert_module, module_of
+from yolor_deploy.nn.graph_edit import channels_of, insert_module, module_of
 from yolor_deploy.nn.layers import PrependChannels
 
 _ADD = (operator.add, torch.add)
@@ -44,7 +44,7 @@ def lower_batchnorm(graph_module: fx.GraphModule) -> int:
     for node in nodes:
         norm = cast("nn.BatchNorm2d", module_of(node))
         affine = affine_from_batchnorm(norm, layer=str(node.target))
-        _replace(graph_module, node, node.args[0], affine)
+        _replace(graph_module, node, node.all_input_nodes[0], affine)
     graph_module.graph.lint()
     return len(nodes)
 
@@ -65,42 +65,51 @@ def lower_implicit(graph_module: fx.GraphModule) -> int:
     constants = _constants(graph_module)
     count = 0
     for node in list(graph_module.graph.nodes):
-        operands = [arg for arg in node.args if isinstance(arg, fx.Node) and arg in constants]
+        operands = [source for source in node.all_input_nodes if source in constants]
         if node in constants or not operands:
             continue
         if isinstance(module_of(node), PrependChannels):
             _store_constant(graph_module, node, constants[operands[0]], operands[0])
             continue
-        if node.target not in (*_ADD, *_MUL) or len(operands) != 1:
-            raise PassError(
-                f"{node.target} takes an input-independent value, expected a sum or a product",
-                where=str(node.meta.get("scope") or node.name),
-                hint="report this model: its implicit knowledge is used in a new way",
-            )
-        vector = constants[operands[0]].reshape(-1)
+        maps = [arg for arg in node.args if isinstance(arg, fx.Node) and arg not in constants]
+        if node.target not in {*_ADD, *_MUL} or len(operands) != 1 or len(maps) != 1:
+            raise _unknown(node, f"{node.target} takes it", "a sum or a product with a map")
+        vector = _per_channel(constants[operands[0]], channels_of(maps[0]), node)
         scope = node.meta["scope"]
         origins = tuple(Origin(f"{name} at {scope}", "implicit") for name in _sources(operands[0]))
         is_sum = node.target in _ADD
         affine = Affine(None if is_sum else vector, vector if is_sum else None, origins)
-        map_node = next(arg for arg in node.args if arg is not operands[0])
-        _replace(graph_module, node, map_node, affine)
+        _replace(graph_module, node, maps[0], affine)
         count += 1
     graph_module.graph.eliminate_dead_code()
     graph_module.graph.lint()
     return count
 
 
+def _per_channel(value: Tensor, width: int, node: fx.Node) -> Tensor:
+    """Return a constant as float [width], or float [1] for all channels."""
+    if value.numel() != 1 and tuple(value.shape) != (1, width, 1, 1):
+        raise _unknown(node, f"its shape is {list(value.shape)}", f"[1, {width}, 1, 1]")
+    return value.reshape(-1)
+
+
+def _unknown(node: fx.Node, problem: str, expected: str) -> PassError:
+    return PassError(
+        f"a value that does not depend on the image: {problem}, expected {expected}",
+        where=str(node.meta.get("scope") or node.name),
+        hint="report this model: its implicit knowledge is used in a new way",
+    )
+
+
 def _constants(graph_module: fx.GraphModule) -> dict[fx.Node, Tensor]:
     """Return the value of each node that does not depend on the image."""
+    interpreter = fx.Interpreter(graph_module)
     values: dict[fx.Node, Any] = {}
+    interpreter.env = values
     for node in graph_module.graph.nodes:
         if node.op == "get_attr":
             values[node] = _attribute(graph_module, str(node.target))
-        elif node.op.startswith("call") and node.all_input_nodes:
-            if not all(source in values for source in node.all_input_nodes):
-                continue
-            interpreter = fx.Interpreter(graph_module)
-            interpreter.env = values
+        elif node.all_input_nodes and all(source in values for source in node.all_input_nodes):
             with torch.no_grad():
                 values[node] = interpreter.run_node(node)
     return {node: value for node, value in values.items() if isinstance(value, Tensor)}
@@ -133,7 +142,7 @@ def _store_constant(
     node.replace_input_with(source, constant)
 
 
-def _replace(graph_module: fx.GraphModule, node: fx.Node, source: Any, affine: Affine) -> None:
+def _replace(graph_module: fx.GraphModule, node: fx.Node, source: fx.Node, affine: Affine) -> None:
     """Put an affine map, applied to ``source``, in the place of a node."""
     new = insert_module(graph_module, affine, source, before=node)
     new.meta["scope"] = str(node.target) if node.op == "call_module" else node.meta["scope"]

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 NAME = "darknet"
 _PREFIX = "module_list."
 _DEFAULT_SIZE = 640
+_MAX_SIDE = 16_384  # pixels; 3 GB for one float32 image
+_MAX_CLASSES = 10_000
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
@@ -45,10 +47,11 @@ def spec(checkpoint: Checkpoint) -> DetectorSpec:
     plan = plan_from_sections(sections)
     names = class_names(checkpoint, plan.num_classes)
     stride = max(level.stride for level in plan.levels)
-    net = sections[0]
-    height, width = (net.integer(side, _DEFAULT_SIZE) for side in ("height", "width"))
+    height, width = (
+        sections[0].integer(side, _DEFAULT_SIZE, maximum=_MAX_SIDE) for side in ("height", "width")
+    )
     if height % stride or width % stride:
-        height = width = _DEFAULT_SIZE
+        height = width = -(-_DEFAULT_SIZE // stride) * stride
     return DetectorSpec(
         family=NAME,
         variant=PurePath(cfg.name).stem,
@@ -73,7 +76,13 @@ def module(checkpoint: Checkpoint) -> nn.Module:
     if checkpoint.darknet is not None:
         _warn_of_exponential(network.plan, checkpoint.file)
         tensors = tensors_from_weights(network, checkpoint.darknet, where=checkpoint.file)
-    load_tensors(network, tensors, where=f"{checkpoint.file} with {cfg.name}")
+    load_tensors(
+        network,
+        tensors,
+        where=f"{checkpoint.file} with {cfg.name}",
+        hint="give the description (--cfg) that this model was trained with; another number of "
+        "classes changes filters= of the head convolutions and of their implicit_mul layers",
+    )
     return network
 
 
@@ -164,7 +173,8 @@ def _with_classes_of(name: str, found: dict[str, tuple[int, ...]]) -> CfgText:
     cfg = published_cfg(name)
     plan = plan_from_sections(parse_cfg(cfg))
     shape = found.get(f"{_head_convolution(plan, plan.heads[0])}.bias")
-    if shape is None:
+    if not shape:
         return cfg
     num_classes = shape[0] // plan.levels[0].num_anchors - 5
-    return published_cfg(name, num_classes=num_classes) if num_classes >= 1 else cfg
+    is_possible = 1 <= num_classes <= _MAX_CLASSES
+    return published_cfg(name, num_classes=num_classes) if is_possible else cfg

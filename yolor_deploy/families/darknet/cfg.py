@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,11 @@ from yolor_deploy.core.errors import CheckpointError
 
 _MAX_SECTIONS = 10_000
 _MAX_VALUE = 1_000_000
+_HINT = "give the darknet .cfg that the model was trained with"
+_SHOWN = 60  # characters of a line in a message
+# int() and float() take more, such as 1_000 and nan, which a cfg file does not mean.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class Section:
     """One ``[kind]`` of a cfg file.
 
     Attributes:
-        kind: Name in the brackets, lower case.
+        kind: Name in the brackets.
         options: As written.
         where: File, layer index and line, for messages.
     """
@@ -26,7 +32,14 @@ class Section:
     options: Mapping[str, str]
     where: str
 
-    def integer(self, name: str, default: int | None = None, *, minimum: int = 1) -> int:
+    def integer(
+        self,
+        name: str,
+        default: int | None = None,
+        *,
+        minimum: int = 1,
+        maximum: int = _MAX_VALUE,
+    ) -> int:
         """Return an option as a whole number.
 
         Raises:
@@ -37,15 +50,12 @@ class Section:
             if default is None:
                 raise self.error(f"[{self.kind}] has no {name}=", "add it: this layer needs it")
             return default
-        try:
-            value = int(text)
-        except ValueError as error:
+        if not _WHOLE.fullmatch(text):
+            raise self.error(f"{name}={text[:_SHOWN]!r} is not a whole number", "correct that line")
+        value = int(text)
+        if not minimum <= value <= maximum:
             raise self.error(
-                f"{name}={text!r} is not a whole number", "correct that line"
-            ) from error
-        if not minimum <= value <= _MAX_VALUE:
-            raise self.error(
-                f"{name}={value} is not between {minimum} and {_MAX_VALUE}", "correct that line"
+                f"{name}={value} is not between {minimum} and {maximum}", "correct that line"
             )
         return value
 
@@ -64,18 +74,20 @@ class Section:
         """Return a comma-separated option as numbers.
 
         Raises:
-            CheckpointError: Missing, empty or not finite numbers.
+            CheckpointError: Missing, or not numbers of at most a million with a comma between.
         """
-        parts = [part.strip() for part in self.options.get(name, "").split(",")]
-        try:
-            values = tuple(float(part) for part in parts if part)
-        except ValueError as error:
+        if name not in self.options:
+            raise self.error(f"[{self.kind}] has no {name}=", "add it: this layer needs it")
+        text = self.options[name]
+        parts = [part.strip() for part in text.split(",")]
+        if not all(_NUMBER.fullmatch(part) for part in parts):
             raise self.error(
-                f"{name}={self.options[name]!r} is not a list of numbers", "correct that line"
-            ) from error
-        if not values or any(not abs(value) <= _MAX_VALUE for value in values):
+                f"{name}={text[:_SHOWN]!r} is not a list of numbers", "correct that line"
+            )
+        values = tuple(float(part) for part in parts)
+        if any(abs(value) > _MAX_VALUE for value in values):
             raise self.error(
-                f"[{self.kind}] needs {name}= with numbers up to {_MAX_VALUE}", "correct that line"
+                f"{name}={text[:_SHOWN]!r} holds a number above {_MAX_VALUE}", "correct that line"
             )
         return values
 
@@ -87,42 +99,37 @@ class Section:
 def parse_cfg(cfg: CfgText) -> tuple[Section, ...]:
     """Split a darknet description into its sections, ``[net]`` first.
 
+    Comments begin with ``#`` or ``;``. The last of two equal keys counts, as in the authors' code.
+
     Raises:
         CheckpointError: Not a darknet description; the line is named.
     """
     sections: list[Section] = []
-    for number, raw in enumerate(cfg.text.splitlines(), start=1):
+    for number, raw in enumerate(cfg.text.split("\n"), start=1):
         line = raw.split("#", 1)[0].split(";", 1)[0].strip()
         if not line:
             continue
         if line.startswith("[") and line.endswith("]"):
             where = f"{cfg.name}, layer {len(sections) - 1}, line {number}"
-            kind = line[1:-1].strip().lower()
             if not sections:
                 where = f"{cfg.name}, line {number}"
-            sections.append(Section(kind, {}, where))
+            sections.append(Section(line[1:-1].strip(), {}, where))
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not sections or not equals or not key:
             raise CheckpointError(
-                f"line {number} is {line[:60]!r}, expected [section] or key=value",
+                f"line {number} is {line[:_SHOWN]!r}, expected [section] or key=value",
                 where=cfg.name,
-                hint="give the darknet .cfg that the model was trained with",
+                hint=_HINT,
             )
         # A Section is shared from here on; it is filled only while its file is read.
         options = sections[-1].options
         assert isinstance(options, dict)
         options[key] = value
-    if len(sections) < 2 or sections[0].kind not in {"net", "network"}:  # noqa: PLR2004
+    if not 1 < len(sections) <= _MAX_SECTIONS or sections[0].kind not in {"net", "network"}:
         raise CheckpointError(
-            f"{len(sections)} sections, expected [net] and the layers after it",
+            f"{len(sections)} sections, expected [net] and 1 to {_MAX_SECTIONS - 1} layers",
             where=cfg.name,
-            hint="give the darknet .cfg that the model was trained with",
-        )
-    if len(sections) > _MAX_SECTIONS:
-        raise CheckpointError(
-            f"{len(sections)} sections, expected at most {_MAX_SECTIONS}",
-            where=cfg.name,
-            hint="give the darknet .cfg that the model was trained with",
+            hint=_HINT,
         )
     return tuple(sections)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from yolor_deploy.families.darknet.plan import IMPLICIT_MEANS, Layer, Plan
+from yolor_deploy.families.darknet.layers import IMPLICIT_MEANS, Layer
+from yolor_deploy.families.darknet.plan import Plan
 from yolor_deploy.nn.implicit import ImplicitVector
 from yolor_deploy.nn.layers import (
     Concat,
     Gate,
-    HaarTransform,
     PrependChannels,
     Product,
     ReOrg,
@@ -142,5 +142,4 @@ _MAKERS: dict[str, Callable[[Layer, int], nn.Module]] = {
     "upsample": _upsample,
     "shortcut": _shortcut,
     "reorg": lambda _layer, _channels: nn.Sequential(OrderedDict(Reorg=ReOrg())),
-    "dwt": lambda _layer, channels: nn.Sequential(OrderedDict(DWT=HaarTransform(channels))),
 }

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from yolor_deploy.checkpoint import DarknetWeights
 from yolor_deploy.core.errors import CheckpointError
+from yolor_deploy.families.darknet.layers import IMPLICIT_MEANS
 from yolor_deploy.families.darknet.network import DarknetNetwork
-from yolor_deploy.families.darknet.plan import IMPLICIT_MEANS
 from yolor_deploy.nn.loading import expected_shapes
 
 logger = logging.getLogger(__name__)
 
 _BATCHNORM_ORDER = ("bias", "weight", "running_mean", "running_var")
-Shapes = dict[str, tuple[int, ...]]
+_Shapes = dict[str, tuple[int, ...]]
 
 
 def tensors_from_weights(
@@ -29,9 +29,9 @@ def tensors_from_weights(
 ) -> dict[str, Tensor]:
     """Cut the values of a ``.weights`` file into named tensors.
 
-    darknet stores implicit vectors and shortcut weights in their places; the authors' PyTorch
-    code leaves them out. Which of the two wrote the file shows in its length. Vectors that the
-    file lacks become neutral: 0 to add, 1 to multiply.
+    darknet stores implicit vectors in their places; the authors' PyTorch code leaves them out.
+    Which of the two wrote the file shows in its length. Vectors that the file lacks become
+    neutral: 0 to add, 1 to multiply.
 
     Args:
         network: Built from the cfg; read for names and shapes.
@@ -42,10 +42,18 @@ def tensors_from_weights(
         float32 tensors by name; views of the file's values where they come from it.
 
     Raises:
-        CheckpointError: The length fits neither; a truncated file says up to which layer.
+        CheckpointError: The length fits neither; a truncated file says up to which layer. Or a
+            shortcut has weights: darknet does not mean by them what the authors' code means, which
+            leaves them out of the file.
 
     Source: AlexeyAB's darknet and the authors' readers.
     """
+    for layer in network.plan.layers:
+        if layer.kind == "shortcut" and "weights_type" in layer.section.options:
+            raise layer.section.error(
+                "[shortcut] with weights_type= cannot be read from a .weights file",
+                "give the .pt that the training wrote",
+            )
     shapes = expected_shapes(network)
     stored = [name for name, kind in _file_order(network) if kind == "layer"]
     full = [name for name, _ in _file_order(network)]
@@ -80,16 +88,14 @@ def _file_order(network: DarknetNetwork) -> Iterator[tuple[str, str]]:
             yield f"{prefix}.Conv2d.weight", "layer"
         elif layer.kind in IMPLICIT_MEANS:
             yield f"{prefix}.implicit", "extra"
-        elif layer.kind == "shortcut" and "weights_type" in layer.section.options:
-            yield f"{prefix}.w", "extra"
 
 
-def _count(names: list[str], shapes: Shapes) -> int:
+def _count(names: list[str], shapes: _Shapes) -> int:
     return sum(math.prod(shapes[name]) for name in names)
 
 
 def _neutral(
-    network: DarknetNetwork, shapes: Shapes, names: set[str], where: str
+    network: DarknetNetwork, shapes: _Shapes, names: set[str], where: str
 ) -> dict[str, Tensor]:
     """Return implicit vectors that change nothing, and say so."""
     means = {
@@ -102,11 +108,11 @@ def _neutral(
         where,
         len(names),
     )
-    return {name: torch.full(shapes[name], means.get(name, 0.0)) for name in names}
+    return {name: torch.full(shapes[name], means[name]) for name in names}
 
 
 def _wrong_length(
-    size: int, full: list[str], stored: list[str], shapes: Shapes, where: str
+    size: int, full: list[str], stored: list[str], shapes: _Shapes, where: str
 ) -> CheckpointError:
     expected = sorted({_count(stored, shapes), _count(full, shapes)})
     total, last = 0, "none"

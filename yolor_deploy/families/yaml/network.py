@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from yolor_deploy.families.yaml import blocks
-from yolor_deploy.families.yaml.plan import (
-    DETECT,
-    REPEATING,
-    Layer,
-    Plan,
-    argument_integer,
-    argument_sizes,
-)
+from yolor_deploy.families.yaml.plan import DETECT, REPEATING, Layer, Plan
 from yolor_deploy.nn.layers import HaarTransform, ReOrg, activation
 
 
@@ -83,74 +76,85 @@ def _module(layer: Layer, plan: Plan, act: str, wavelet_taps: dict[int, float]) 
         widths = tuple(plan.layers[source].channels for source in layer.sources)
         outputs = plan.num_anchors * (5 + plan.num_classes)
         return blocks.Head(widths, outputs, has_implicit=layer.kind == "IDetect")
-    if layer.kind == "DWT":
-        tap = wavelet_taps.get(layer.index)
-        return ReOrg() if tap is None else HaarTransform(layer.read, tap=tap)
-    copies = 1 if layer.kind in REPEATING or layer.kind in {"SPPCSP", "DownC"} else layer.repeats
-    modules = [_block(layer, act) for _ in range(copies)]
+    if layer.kind == "DWT" and layer.index in wavelet_taps:
+        return HaarTransform(layer.read, tap=wavelet_taps[layer.index])
+    takes_repeats = layer.kind in {*REPEATING, "SPPCSP", "DownC"}
+    copies = 1 if takes_repeats else max(layer.repeats, 1)  # as the authors' parser: none is one
+    modules = [_copy(layer, act) for _ in range(copies)]
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def _block(layer: Layer, act: str) -> nn.Module:
+def _copy(layer: Layer, act: str) -> nn.Module:
     """Return one copy of the block of a row."""
+    if layer.kind in _PLAIN:
+        return _PLAIN[layer.kind](layer)
 
     def make_act() -> nn.Module:
         module = activation(act)
         assert module is not None
         return module
 
-    integer = partial(argument_integer, layer.arguments, where=layer.where)
-    build = partial(_BLOCKS.get(layer.kind, nn.Identity), layer.read, layer.channels, make_act)
-    options: dict[str, Any] = {}
+    taken = _BLOCKS[layer.kind]
+    options = {name: value for name, value in layer.options.items() if name in taken.options}
     if layer.kind in REPEATING:
-        options = {"repeats": layer.repeats}
-        if len(layer.arguments) > 1:
-            options["shortcut"] = bool(layer.arguments[1])
-    elif layer.kind in {"Conv", "DWConv"}:
-        groups = layer.channels if layer.kind == "DWConv" else integer(4, 1)
-        options = {"size": integer(1, 1), "stride": integer(2, 1), "groups": groups}
-    elif layer.kind == "Focus":
-        options = {"size": integer(1, 1)}
-    elif layer.kind in {"SPP", "SPPCSP"} and len(layer.arguments) > 1:
-        options = {"sizes": argument_sizes(layer)}
-    elif layer.kind not in _BLOCKS:
-        return _plain(layer, integer)
-    return build(**options)
+        options["repeats"] = layer.repeats
+    if layer.kind == "DWConv":
+        options["groups"] = layer.channels  # the block takes what divides both widths
+    return taken.block(layer.read, layer.channels, make_act, **options)
 
 
-_BLOCKS: dict[str, type[nn.Module]] = {
-    "Conv": blocks.Conv,
-    "DWConv": blocks.Conv,
-    "Focus": blocks.Focus,
-    "Bottleneck": blocks.Bottleneck,
-    "BottleneckCSP": blocks.BottleneckCSP,
-    "BottleneckCSPF": blocks.BottleneckCSPF,
-    "BottleneckCSP2": blocks.BottleneckCSP2,
-    "SPP": blocks.SPP,
-    "SPPCSP": blocks.SPPCSP,
-    "DownC": blocks.DownC,
+class _Block(NamedTuple):
+    """A block, and the arguments of a row that it takes."""
+
+    block: Callable[..., nn.Module]
+    options: frozenset[str]
+
+
+def _takes(block: Callable[..., nn.Module], *options: str) -> _Block:
+    return _Block(block, frozenset(options))
+
+
+_BLOCKS = {
+    "Conv": _takes(blocks.Conv, "size", "stride", "groups"),
+    "DWConv": _takes(blocks.Conv, "size", "stride"),
+    "Focus": _takes(blocks.Focus, "size"),
+    "Bottleneck": _takes(blocks.Bottleneck, "shortcut"),
+    "BottleneckCSP": _takes(blocks.BottleneckCSP, "shortcut"),
+    "BottleneckCSPF": _takes(blocks.BottleneckCSPF, "shortcut"),
+    "BottleneckCSP2": _takes(blocks.BottleneckCSP2, "shortcut"),
+    "SPP": _takes(blocks.SPP, "sizes"),
+    "SPPCSP": _takes(blocks.SPPCSP, "sizes"),
+    "DownC": _takes(blocks.DownC),
 }
 
 
-def _plain(layer: Layer, integer: Any) -> nn.Module:
-    """Return a layer of torch's own."""
-    if layer.kind == "Upsample":
-        return nn.Upsample(scale_factor=integer(1, None), mode="nearest")
-    if layer.kind in {"MaxPool2d", "MP"}:
-        size = integer(0, 2)
-        stride = integer(1, size)
-        padding = integer(2, 1) if layer.arguments[2:] and layer.arguments[2] else 0
-        return nn.MaxPool2d(size, stride, padding)
-    if layer.kind == "Conv2d":
-        padding = integer(3, 1) if layer.arguments[3:] and layer.arguments[3] else 0
-        return nn.Conv2d(layer.read, layer.channels, integer(1, None), integer(2, 1), padding)
-    if layer.kind == "BatchNorm2d":
-        return nn.BatchNorm2d(layer.channels, eps=blocks.BATCHNORM_EPS, momentum=0.03)
-    simple: dict[str, type[nn.Module]] = {
-        "ReOrg": ReOrg,
-        "SiLU": nn.SiLU,
-        "Mish": nn.Mish,
-        "ReLU": nn.ReLU,
-        "LeakyReLU": nn.LeakyReLU,
-    }
-    return simple[layer.kind]() if layer.kind in simple else nn.Identity()
+def _max_pool(layer: Layer) -> nn.Module:
+    size, padding = layer.options["size"], layer.options.get("padding") or 0
+    return nn.MaxPool2d(size, layer.options.get("stride") or size, padding)
+
+
+def _bare_convolution(layer: Layer) -> nn.Module:
+    options = layer.options
+    padding = options["padding"] or 0
+    return nn.Conv2d(layer.read, layer.channels, options["size"], options["stride"], padding)
+
+
+def _batchnorm(layer: Layer) -> nn.Module:
+    return nn.BatchNorm2d(layer.channels, eps=blocks.BATCHNORM_EPS, momentum=0.03)
+
+
+_PLAIN: dict[str, Callable[[Layer], nn.Module]] = {
+    "Upsample": lambda layer: nn.Upsample(scale_factor=layer.options["factor"], mode="nearest"),
+    "MaxPool2d": _max_pool,
+    "MP": _max_pool,
+    "Conv2d": _bare_convolution,
+    "BatchNorm2d": _batchnorm,
+    "ReOrg": lambda _: ReOrg(),
+    "DWT": lambda _: ReOrg(),  # what the authors' class is without its library
+    "SiLU": lambda _: nn.SiLU(),
+    "Mish": lambda _: nn.Mish(),
+    "ReLU": lambda _: nn.ReLU(),
+    "LeakyReLU": lambda layer: nn.LeakyReLU(layer.options["slope"]),
+    "Identity": lambda _: nn.Identity(),
+    "Concat": lambda _: nn.Identity(),  # joined in ``forward``
+}
