@@ -82,11 +82,15 @@ def test_cfg_has_the_authors_number_of_layers(name: str) -> None:
     assert len(plan.layers) == CFG_LAYERS[name]
 
 
-def test_drawn_model_folds_without_a_rest() -> None:
-    """ssss-s2d folds all implicit vectors and batch normalisations: nothing of them is left."""
-    checkpoint = random_checkpoint("yolor-ssss-s2d", seed=1)
+@pytest.mark.parametrize(
+    ("name", "vectors", "norms_left"),
+    [("yolor_p6", 8, 0), ("yolor-ssss-s2d", 6, 5), ("yolor-ssss-dwt", 6, 5)],
+)
+def test_drawn_model_folds_without_implicit_rest(name: str, vectors: int, norms_left: int) -> None:
+    """All vectors fold; of the norms only those over a concatenation of activated maps stay."""
+    checkpoint = random_checkpoint(name, seed=1)
     network = family_of(checkpoint).module(checkpoint)
-    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    image = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(2))
     expected = network(image)
 
     folded, sites = fold(network)
@@ -96,10 +100,12 @@ def test_drawn_model_folds_without_a_rest() -> None:
         folded.get_submodule(str(n.target)) for n in folded.graph.nodes if n.op == "call_module"
     ]
     left = [origin for module in called if isinstance(module, Affine) for origin in module.origins]
-    assert len(implicit) == 6
+    assert len(implicit) == vectors
     assert [site for site in implicit if site.kept is not None] == []
-    assert "implicit" not in {origin.kind for origin in left}
+    assert {origin.kind for origin in left} <= {"batchnorm"}
+    assert len(left) == norms_left
     assert not [module for module in called if isinstance(module, nn.BatchNorm2d)]
+    assert [site.kept for site in sites if site.kind == "reorg" and site.kept] == []
     for found, raw in zip(folded(image.double()), expected, strict=True):
         torch.testing.assert_close(found, raw.double(), rtol=1e-4, atol=1e-3)
 

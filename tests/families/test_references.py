@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +17,9 @@ from torch import Tensor
 from tests.references import REFERENCES, weights_with_implicit
 from yolor_deploy.checkpoint import Checkpoint, read_checkpoint
 from yolor_deploy.core.decode import predictions_from_raw
+from yolor_deploy.core.spec import BatchRange, InputSpec
 from yolor_deploy.families import cfg_text, family_of
+from yolor_deploy.graph.from_module import onnx_from_module
 from yolor_deploy.nn.fold import fold
 
 MODELS = sorted(path.stem for path in REFERENCES.glob("*.npz"))
@@ -84,6 +89,26 @@ def test_folded_network_gives_the_authors_raw_maps(name: str, tmp_path: Path) ->
 
     assert sites
     assert_near(folded(torch.from_numpy(arrays["image"]).double()), raw_of(arrays))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_network_gives_the_authors_raw_maps(name: str, tmp_path: Path) -> None:
+    """The same bound holds for the float32 ONNX of the folded network, run by ONNX Runtime."""
+    arrays = reference(name)
+    images = arrays["image"]
+    checkpoint = checkpoint_of(name, tmp_path)
+    family = family_of(checkpoint)
+    rows, _, height, width = images.shape
+    size = InputSpec(height, width, BatchRange(rows, rows, rows))
+    folded, _ = fold(family.module(checkpoint))
+
+    model = onnx_from_module(folded, replace(family.spec(checkpoint), input=size))
+
+    session = ort.InferenceSession(
+        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"images": images})
+    assert_near([torch.from_numpy(raw) for raw in found], raw_of(arrays))
 
 
 @pytest.mark.parametrize("name", WITH_PREDICTIONS)

@@ -1,7 +1,7 @@
 """Write a folded network as ONNX: one operator per layer, named after the checkpoint's layer.
 
 torch has an exporter of its own. For a folded YOLOR-P6 it gives the same numbers to the bit, takes
-9.0 s where this takes 1.9 s, names nodes by its own counter instead of the layer, and writes IR 10
+8.2 s where this takes 2.3 s, names nodes by its own counter instead of the layer, and writes IR 10
 where 8 is the one of opset 17: ``benchmarks/results/exporters.json``. A folded detector has a
 dozen kinds of layers, listed in ``_Emitter``.
 """

@@ -25,6 +25,7 @@ from yolor_deploy.nn.graph_edit import (
     channels_of,
     concat_pieces,
     module_of,
+    name_of,
     not_a_convolution,
     own_convolution,
 )
@@ -165,7 +166,5 @@ def _added(user: fx.Node, changes: dict[fx.Node, Change]) -> Change:
     """Add the shifts of all operands: the same map may be both."""
     parts = [changes[arg] for arg in user.args if isinstance(arg, fx.Node) and arg in changes]
     if any(part.scale is not None for part in parts):
-        raise CannotMoveError(
-            f"{user.meta['scope']} adds another map, which a factor would not reach"
-        )
+        raise CannotMoveError(f"{name_of(user)} adds another map, which a factor would not reach")
     return Change(None, torch.stack([p.shift for p in parts if p.shift is not None]).sum(0))

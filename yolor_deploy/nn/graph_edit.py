@@ -26,13 +26,17 @@ def own_convolution(node: fx.Node) -> nn.Conv2d | None:
     return module if len(callers) == 1 else None
 
 
+def name_of(node: fx.Node) -> str:
+    """Return a node's layer of the checkpoint, for messages; its own name if it has none."""
+    own = str(node.target) if node.op == "call_module" else node.name
+    return str(node.meta.get("scope") or own)
+
+
 def not_a_convolution(user: fx.Node) -> str:
     """Return why nothing folds into a node that is no convolution, or not one to be changed."""
     if user.op == "output":
         return "it is an output of the network"
-    own = str(user.target) if user.op == "call_module" else user.name
-    name = str(user.meta.get("scope") or own)
-    module = module_of(user)
+    name, module = name_of(user), module_of(user)
     if own_convolution(user) is not None:
         return f"{name} is a convolution in groups, dilated or fixed"
     if isinstance(module, nn.Conv2d):

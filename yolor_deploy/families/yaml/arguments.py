@@ -83,25 +83,21 @@ def options_of(kind: str, arguments: tuple[Any, ...], *, where: str) -> Mapping[
         )
     options = {}
     for position, argument in enumerate(signature):
-        given = arguments[position] if position < len(arguments) else argument.default
-        if given is _REQUIRED:
-            raise _wrong(kind, position, argument, "missing", "it", where)
+        name = f"argument {position} of {kind} ({argument.name})"
+        if position >= len(arguments):
+            if argument.default is _REQUIRED:
+                raise CheckpointError(f"{name} is missing", where=where, hint=STRUCTURE_HINT)
+            options[argument.name] = argument.default
+            continue
         try:
-            is_given = position < len(arguments)
-            options[argument.name] = argument.read(given) if is_given else given
+            options[argument.name] = argument.read(arguments[position])
         except _WrongError as error:
-            raise _wrong(kind, position, argument, shown(given), str(error), where) from error
+            raise CheckpointError(
+                f"{name} is {shown(arguments[position])}, expected {error}",
+                where=where,
+                hint=STRUCTURE_HINT,
+            ) from error
     return MappingProxyType(options)
-
-
-def _wrong(
-    kind: str, position: int, argument: _Argument, found: str, expected: str, where: str
-) -> CheckpointError:
-    return CheckpointError(
-        f"argument {position} of {kind} ({argument.name}) is {found}, expected {expected}",
-        where=where,
-        hint=STRUCTURE_HINT,
-    )
 
 
 def _width(value: object) -> int:

@@ -284,17 +284,21 @@ def _step(kind: str, options: Mapping[str, Any]) -> Fraction:
 def _require_buildable(layer: Layer) -> None:
     """Refuse what the authors' code would fail on, and windows that leave a rest."""
     options, kind = layer.options, layer.kind
-    padding = options.get("padding", 0) or 0
+    padding = options.get("padding")
     if kind in {"Conv", "DWConv", "Focus"}:
-        if padding not in {0, options["size"] // 2}:
-            raise _damaged(f"{kind} of size {options['size']} has padding {padding}", layer.where)
-        padding = options["size"] // 2
+        half = options["size"] // 2
+        if padding not in {None, half}:
+            raise _damaged(
+                f"{kind} of size {options['size']} has padding {padding}, expected {half}",
+                layer.where,
+            )
+        padding = half
     if "size" in options and kind != "Upsample":
         step = 1 if kind == "Focus" else int(_step(kind, options))
-        if not is_exact_step(options["size"], step, padding):
+        if not is_exact_step(options["size"], step, padding or 0):
             raise _damaged(
-                f"{kind} of size {options['size']}, stride {step} and padding {padding} does not "
-                f"give 1/{step} of its map",
+                f"{kind} of size {options['size']}, stride {step} and padding {padding or 0} does "
+                f"not give 1/{step} of its map",
                 layer.where,
             )
     groups = options.get("groups", 1)
