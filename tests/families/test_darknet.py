@@ -262,12 +262,25 @@ def test_head_with_early_sigmoid_gives_the_same_raw_maps() -> None:
 def test_layer_gives_the_shape_that_its_plan_says(body: tuple[str, ...]) -> None:
     """What the network computes has the channels and the stride that the plan resolved."""
     network = network_from_plan(plan_of(*BODY, *body, *HEAD))
-    shapes: list[tuple[int, ...]] = []
-    module = network.module_list[len(body)]
-    module.register_forward_hook(lambda _module, _inputs, output: shapes.append(output.shape))
+    outputs = {-1: torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(5))}
 
-    network(torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(5)))
+    for layer, module in zip(network.plan.layers, network.module_list, strict=True):
+        outputs[layer.index] = module(*(outputs[source] for source in layer.sources))
 
     layer = network.plan.layers[len(body)]
     height, width = 32 / layer.stride, 64 / layer.stride
-    assert shapes == [(1, layer.channels, int(height), int(width))]
+    assert outputs[len(body)].shape == (1, layer.channels, int(height), int(width))
+
+
+def test_layers_that_no_head_reads_are_not_run() -> None:
+    """A layer beside the heads has its weights, but costs nothing and cannot fail."""
+    side = "convolutional filters=6 size=3 stride=32 pad=1"
+    network = network_from_plan(plan_of(*BODY, side, *HEAD))
+    calls: list[int] = []
+    for index, module in enumerate(network.module_list):
+        module.register_forward_hook(lambda *_, index=index: calls.append(index))
+
+    network(torch.rand(1, 3, 6, 10))
+
+    assert "module_list.1.Conv2d.weight" in network.state_dict()
+    assert calls == [0, 2, 3]

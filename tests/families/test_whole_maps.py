@@ -29,7 +29,7 @@ def test_exact_step_is_what_the_formula_of_a_window_gives(
         ((1, 2, 4, 8), (2, 3), None),
         ((1, 2, 4, 2), (3,), 2),
         ((1, 2, 4, 2), (1,), None),  # what no head reads does not count
-        ((1, 3, 6, 8), (3,), 2),
+        ((1, 3, 6, 8), (3,), 1),
         ((Fraction(1, 2), 1, 2, 2), (3,), 0),
         ((0, 2, 2, 2), (3,), None),  # 0 is no map
     ],
@@ -37,7 +37,7 @@ def test_exact_step_is_what_the_formula_of_a_window_gives(
 def test_broken_map_is_found(
     strides: tuple[Fraction | int, ...], heads: tuple[int, ...], broken: int | None
 ) -> None:
-    """Of a chain of four layers, the last one is given that does not divide the coarsest head."""
+    """Of a chain of four layers, the first one is given that does not divide the coarsest head."""
     sources = {0: (-1,), 1: (0,), 2: (1,), 3: (2, 0)}
 
     found = first_broken_map(sources, {i: Fraction(s) for i, s in enumerate(strides)}, heads)

@@ -1,4 +1,4 @@
-"""Which layer would give a map of a size that is not whole, for both families."""
+"""Which layers the heads depend on, and whether their maps are whole, for both families."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 
+def layers_behind(sources: Mapping[int, Sequence[int]], heads: Iterable[int]) -> frozenset[int]:
+    """Return the layers that the heads depend on, themselves included.
+
+    Args:
+        sources: The layers that each layer reads; -1 is the image.
+        heads: Layers that give the raw maps.
+    """
+    waiting = [head for head in heads if head >= 0]
+    seen = set(waiting)
+    while waiting:
+        found = {source for source in sources[waiting.pop()] if source >= 0} - seen
+        waiting += found
+        seen |= found
+    return frozenset(seen)
+
+
 def first_broken_map(
-    sources: Mapping[int, Sequence[int]], strides: Mapping[int, Fraction], heads: Iterable[int]
+    sources: Mapping[int, Sequence[int]], strides: Mapping[int, Fraction], heads: Sequence[int]
 ) -> int | None:
     """Return a layer whose map is finer than the image, or is not whole for some image.
 
@@ -20,21 +36,14 @@ def first_broken_map(
         heads: Layers that give the raw maps.
 
     Returns:
-        The last such layer, or None if there is none.
+        The first such layer, or None if there is none.
     """
-    waiting = [head for head in heads if head >= 0]
-    coarsest = max((strides[head] for head in waiting), default=Fraction(1))
-    seen = set(waiting)
-    broken = None
-    while waiting:
-        layer = waiting.pop()
+    coarsest = max((strides[head] for head in heads if head >= 0), default=Fraction(1))
+    for layer in sorted(layers_behind(sources, heads)):
         stride = strides[layer]
         if stride and (stride < 1 or (coarsest / stride).denominator != 1):
-            broken = layer if broken is None else max(layer, broken)
-        found = {source for source in sources[layer] if source >= 0} - seen
-        waiting += found
-        seen |= found
-    return broken
+            return layer
+    return None
 
 
 def is_exact_step(size: int, step: int, padding: int) -> bool:

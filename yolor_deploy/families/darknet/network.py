@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from yolor_deploy.families.darknet.layers import IMPLICIT_MEANS, Layer
 from yolor_deploy.families.darknet.plan import Plan
+from yolor_deploy.families.whole_maps import layers_behind
 from yolor_deploy.nn.implicit import ImplicitVector
 from yolor_deploy.nn.layers import (
     Concat,
@@ -49,7 +50,9 @@ class DarknetNetwork(nn.Module):
         super().__init__()
         self.plan = plan
         self.module_list = nn.ModuleList([_module(layer, plan) for layer in plan.layers])
-        self._last_use = _last_uses(plan)
+        reads = {layer.index: layer.sources for layer in plan.layers}
+        self._needed = layers_behind(reads, plan.heads)
+        self._last_use = _last_uses(plan, self._needed)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the raw maps of an image batch.
@@ -62,6 +65,8 @@ class DarknetNetwork(nn.Module):
         """
         outputs: dict[int, Tensor] = {-1: images}
         for layer, module in zip(self.plan.layers, self.module_list, strict=True):
+            if layer.index not in self._needed:
+                continue  # such as the [yolo] layers, whose decoding is not part of a network here
             outputs[layer.index] = module(*(outputs[source] for source in layer.sources))
             for source in set(layer.sources):
                 if self._last_use[source] == layer.index:
@@ -74,9 +79,10 @@ def network_from_plan(plan: Plan) -> DarknetNetwork:
     return DarknetNetwork(plan).eval()
 
 
-def _last_uses(plan: Plan) -> dict[int, int]:
-    """Return for each layer the last one that reads it; heads are never dropped."""
-    last = {source: layer.index for layer in plan.layers for source in dict.fromkeys(layer.sources)}
+def _last_uses(plan: Plan, needed: frozenset[int]) -> dict[int, int]:
+    """Return for each layer the last needed one that reads it; heads are never dropped."""
+    readers = [layer for layer in plan.layers if layer.index in needed]
+    last = {source: layer.index for layer in readers for source in layer.sources}
     return {**last, **dict.fromkeys(plan.heads, len(plan.layers))}
 
 

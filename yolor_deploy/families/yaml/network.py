@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from yolor_deploy.families.whole_maps import layers_behind
 from yolor_deploy.families.yaml import blocks
 from yolor_deploy.families.yaml.plan import DETECT, REPEATING, Layer, Plan
 from yolor_deploy.nn.layers import HaarTransform, ReOrg, activation
@@ -32,7 +33,10 @@ class YamlNetwork(nn.Module):
         self.model = nn.ModuleList(
             [_module(layer, plan, act, wavelet_taps) for layer in plan.layers]
         )
-        self._last_use = {source: layer.index for layer in plan.layers for source in layer.sources}
+        reads = {layer.index: layer.sources for layer in plan.layers}
+        self._needed = layers_behind(reads, [len(plan.layers) - 1])
+        readers = [layer for layer in plan.layers if layer.index in self._needed]
+        self._last_use = {source: layer.index for layer in readers for source in layer.sources}
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the raw maps of an image batch.
@@ -45,6 +49,8 @@ class YamlNetwork(nn.Module):
         """
         outputs: dict[int, Any] = {-1: images}
         for layer, module in zip(self.plan.layers, self.model, strict=True):
+            if layer.index not in self._needed:
+                continue
             inputs = [outputs[source] for source in layer.sources]
             if layer.kind == "Concat":
                 outputs[layer.index] = torch.cat(inputs, 1)
