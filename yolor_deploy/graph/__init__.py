@@ -1,1 +1,1 @@
-"""TODO."""
+"""ONNX graphs: written from a folded network, ended in a head, stored."""
