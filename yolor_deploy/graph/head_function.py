@@ -138,11 +138,19 @@ _BEST_CLASS_RANKED = """
 """
 
 _RANK = """
-  # TopK puts the lower index first among equals: this is the one order of candidates.
+  # TopK puts the lower index first among equals: this is the one order of candidates. No more are
+  # ranked than the image with the most candidates has: usually some hundred, and all that follows
+  # is as small.
   max_candidates = Constant<value_ints: ints = @max_candidates>()
+  is_rankable = Greater(rankable_scores, no_score)
+  rankable_ones = Cast<to: int = 7>(is_rankable)
+  num_candidates = ReduceSum<keepdims: int = 0>(rankable_ones, one)  # [n]
+  most_candidates = ReduceMax<keepdims: int = 0>(num_candidates)
+  most_candidates_1d = Reshape(most_candidates, one)
   rankable_shape = Shape(rankable_scores)
   num_rankable = Slice(rankable_shape, one, two)
-  num_ranked = Min(num_rankable, max_candidates)
+  num_ranked_or_none = Min(num_rankable, max_candidates, most_candidates_1d)
+  num_ranked = Max(num_ranked_or_none, one)  # TopK needs one
   ranked_scores, ranked_ids = TopK<axis: int = 1>(rankable_scores, num_ranked)  # [n, k]
 """
 
