@@ -10,7 +10,7 @@ from PIL import Image
 
 from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.image import ImageArray
-from yolor_deploy.draw import annotate, colour_of_class, text_colour_on
+from yolor_deploy.draw import LabelledBox, annotate, colour_of_class, draw_boxes, text_colour_on
 
 NAMES = ("circle", "a class with a very long name", "x")
 
@@ -150,3 +150,23 @@ def test_text_has_contrast_on_every_colour(class_id: int) -> None:
     low, high = sorted([luminance(background), luminance(text_colour_on(background))])
 
     assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_thin_box_is_a_single_pixel_of_its_colour() -> None:
+    """Without name and note there is a line of one pixel, and no label."""
+    drawn = np.asarray(
+        draw_boxes(grey(60, 80), [LabelledBox((10, 20, 50, 40), (255, 0, 0), is_thin=True)])
+    )
+
+    rows, columns = np.nonzero((drawn == (255, 0, 0)).all(axis=2))
+    assert len(rows) == 2 * 40 + 2 * 18  # the outline of 40 x 20 pixels
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 39, 10, 49)
+
+
+def test_first_box_lies_on_top() -> None:
+    """Of boxes in one place the most important is seen."""
+    box = (10, 20, 50, 40)
+
+    drawn = draw_boxes(grey(60, 80), [LabelledBox(box, (255, 0, 0)), LabelledBox(box, (0, 0, 255))])
+
+    assert drawn.getpixel((10, 30)) == (255, 0, 0)

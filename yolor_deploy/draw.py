@@ -44,6 +44,24 @@ class _Label(NamedTuple):
     colour: Colour
 
 
+class LabelledBox(NamedTuple):
+    """A box to draw, and what is written at it.
+
+    Attributes:
+        box_xyxy: Left, top, right, bottom in pixels of the image.
+        colour: Of the outline and of the label.
+        name: Start of the label; shortened where the image is narrow.
+        note: End of the label, never shortened; without both there is no label.
+        is_thin: Whether the outline is a single pixel.
+    """
+
+    box_xyxy: Sequence[float]
+    colour: Colour
+    name: str = ""
+    note: str = ""
+    is_thin: bool = False
+
+
 def annotate(
     image: ImageArray | Image.Image, detections: Detections, class_names: Sequence[str]
 ) -> Image.Image:
@@ -62,21 +80,48 @@ def annotate(
     Raises:
         EvaluationError: The Pillow image cannot be read.
     """
+    boxes = [
+        LabelledBox(box, colour_of_class(class_id), class_names[class_id], f" {score:.2f}")
+        for box, class_id, score in zip(
+            detections.boxes_xyxy.tolist(),
+            detections.class_ids.tolist(),
+            detections.scores,
+            strict=True,
+        )
+    ]
+    return draw_boxes(image, boxes)
+
+
+def draw_boxes(image: ImageArray | Image.Image, boxes: Sequence[LabelledBox]) -> Image.Image:
+    """Draw boxes and labels, the most important first: it gets the best place, and lies on top.
+
+    Args:
+        image: uint8 [h, w, 3] RGB, or a Pillow image; it is not changed.
+        boxes: In pixels of that image.
+
+    Returns:
+        An RGB image of the same size.
+
+    Raises:
+        EvaluationError: The Pillow image cannot be read.
+    """
     pixels = rgb_from_pil(image) if isinstance(image, Image.Image) else image
     result = Image.fromarray(pixels).copy()
     draw = ImageDraw.Draw(result, "RGBA")  # so that a shadow can be translucent
     mean_side = sum(result.size) / 2
     line_px = max(_MIN_LINE_PX, round(mean_side / 320))
     font = ImageFont.load_default(max(_MIN_FONT_PX, round(mean_side / 50)))
-    boxes = [_pixels_of_box(box, result.size) for box in detections.boxes_xyxy.tolist()]
-    colours = [colour_of_class(int(class_id)) for class_id in detections.class_ids]
-    for box, colour in reversed(list(zip(boxes, colours, strict=True))):
-        _draw_box(draw, box, colour, line_px)
-    texts = [
-        (class_names[class_id], f" {score:.2f}")
-        for class_id, score in zip(detections.class_ids, detections.scores, strict=True)
-    ]
-    labels = _place_labels(texts, boxes, colours, font=font, size=result.size)
+    outlines = [_pixels_of_box(box.box_xyxy, result.size) for box in boxes]
+    for box, outline in reversed(list(zip(boxes, outlines, strict=True))):
+        _draw_box(draw, outline, box.colour, 1 if box.is_thin else line_px)
+    named = [(b, o) for b, o in zip(boxes, outlines, strict=True) if b.name or b.note]
+    labels = _place_labels(
+        [(box.name, box.note) for box, _ in named],
+        [outline for _, outline in named],
+        [box.colour for box, _ in named],
+        font=font,
+        size=result.size,
+    )
     for label in reversed(labels):
         _draw_label(draw, label, font)
     return result
