@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.sessions import Answer, FakeSession, artifact, batch_range, one_box_e
 from yolor_deploy import Detections, Detector, detector
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, BuildError, EvaluationError
-from yolor_deploy.core.image import ImageArray
+from yolor_deploy.core.image import ImageArray, LetterboxTransform
 from yolor_deploy.core.runtime import Array, RawOutput
 from yolor_deploy.core.spec import InputSpec, OutputKind
 
@@ -200,8 +201,10 @@ def test_thresholds_hold_where_the_graph_has_none() -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_detector_refuses_thresholds(name: str, value: float) -> None:
     """A threshold outside 0..1 is refused when the detector is made."""
+    thresholds: dict[str, Any] = {name: value}
+
     with pytest.raises(BuildError, match=f"{name} is"):
-        Detector(FakeSession(artifact(), nothing), **{name: value})
+        Detector(FakeSession(artifact(), nothing), **thresholds)
 
 
 @pytest.mark.parametrize("name", ["boxes_xyxy", "scores"])
@@ -281,3 +284,16 @@ def test_public_names_exist() -> None:
         assert getattr(yolor_deploy, name)
     with pytest.raises(AttributeError, match="no attribute 'Detecter'"):
         getattr(yolor_deploy, "Detecter")  # noqa: B009 - a constant name would not type-check
+
+
+def test_detector_places_images_by_another_rule() -> None:
+    """What a caller puts in place of the letterbox fills the input, and maps the boxes back."""
+    session = FakeSession(artifact(), one_box_each([1, 2, 3, 4]))
+
+    def place(image: ImageArray) -> tuple[ImageArray, LetterboxTransform]:
+        return np.full((32, 32, 3), 255, np.uint8), LetterboxTransform(0.5, 0, 0, *image.shape[:2])
+
+    found = Detector(session, place=place)(picture(20, 40))
+
+    assert (session.inputs[0] == 1).all()
+    assert found.boxes_xyxy.tolist() == [[2, 4, 6, 8]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,8 @@ from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.errors import ArtifactError, EvaluationError
 from yolor_deploy.core.image import (
+    BoxTransform,
     ImageArray,
-    LetterboxTransform,
     letterbox,
     load_image,
     rgb_from_pil,
@@ -36,9 +36,17 @@ logger = logging.getLogger(__name__)
 ImageLike = Path | str | Image.Image | ImageArray
 """An image: a file, a Pillow image, or uint8 [h, w, 3] in RGB."""
 
+Placement = Callable[[ImageArray], tuple[ImageArray, BoxTransform]]
+"""From an image to what the network sees, uint8 [height, width, 3], and the way back for boxes."""
 
-def open_session(artifact: Artifact | Path | str) -> Session:
+
+def open_session(artifact: Artifact | Path | str, *, for_accuracy: bool = False) -> Session:
     """Load an artifact into the runtime that it is for.
+
+    Args:
+        artifact: Or the path of one.
+        for_accuracy: Whether a model of fewer bits runs with every rounding that its target makes,
+            however slowly; a model for another runtime can be opened so too.
 
     Raises:
         ArtifactError: Not a file that this project wrote, or damaged.
@@ -48,6 +56,8 @@ def open_session(artifact: Artifact | Path | str) -> Session:
 
     if not isinstance(artifact, Artifact):
         artifact = Artifact.read(Path(artifact))
+    if for_accuracy:
+        return backends.open_for_accuracy(artifact)
     return backends.open_session(artifact)
 
 
@@ -67,6 +77,7 @@ class Detector:
         model: Path of an artifact, or a session; a session that is handed in is not closed.
         score_threshold: 0..1, instead of the artifact's.
         iou_threshold: 0..1, instead of the artifact's.
+        place: How images are brought to the input size, instead of the artifact's letterbox.
 
     Raises:
         ArtifactError: Not a file that this project wrote, or damaged.
@@ -80,11 +91,13 @@ class Detector:
         *,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        place: Placement | None = None,
     ) -> None:
         self._owns_session = isinstance(model, (str, Path))
         self._session = open_session(model) if isinstance(model, (str, Path)) else model
         meta = self._session.artifact.meta
         self.nms = _with_thresholds(meta.nms or NmsConfig(), score_threshold, iou_threshold)
+        self._place = place or self._letterboxed
         if meta.spec.random_weights:
             logger.warning(
                 "%s has random weights: what it detects means nothing", self.artifact.path
@@ -150,7 +163,7 @@ class Detector:
     def _run(self, images: Sequence[ImageArray]) -> list[Detections]:
         spec = self.spec
         height, width = spec.input.height, spec.input.width
-        placed = [letterbox(image, height, width, spec.letterbox) for image in images]
+        placed = [self._place(image) for image in images]
         pixels = [image for image, _ in placed]
         missing = spec.input.batch.minimum - len(pixels)
         grey = np.full((height, width, 3), spec.letterbox.pad_value, np.uint8)
@@ -162,6 +175,10 @@ class Detector:
             self._detections(*row, transform)
             for row, transform in zip(rows, transforms, strict=False)
         ]
+
+    def _letterboxed(self, image: ImageArray) -> tuple[ImageArray, BoxTransform]:
+        spec = self.spec
+        return letterbox(image, spec.input.height, spec.input.width, spec.letterbox)
 
     def _postprocessed(self, tensor: Array) -> RawOutput:
         """Run the network, and in NumPy whatever of the head its graph leaves out."""
@@ -189,7 +206,7 @@ class Detector:
             )
 
     def _detections(
-        self, boxes: Array, scores: Array, class_ids: Array, transform: LetterboxTransform
+        self, boxes: Array, scores: Array, class_ids: Array, transform: BoxTransform
     ) -> Detections:
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ArtifactError(

@@ -14,7 +14,9 @@ from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import (
     ImageArray,
     LetterboxTransform,
+    ResizedTransform,
     image_format,
+    image_size,
     letterbox,
     load_image,
     resize_bilinear,
@@ -414,3 +416,37 @@ def test_rgb_from_pil_reports_a_truncated_file(tmp_path: Path) -> None:
         rgb_from_pil(image)
 
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_size_is_that_of_the_loaded_image(tmp_path: Path, orientation: int) -> None:
+    """The header tells the size after the EXIF orientation is applied."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.new("RGB", (30, 20)).save(path, exif=exif)
+
+    assert image_size(path) == load_image(path).shape[:2]
+
+
+def test_image_size_refuses_other_files(tmp_path: Path) -> None:
+    """A file that is not an image is named."""
+    path = tmp_path / "text.png"
+    path.write_text("no image")
+
+    with pytest.raises(EvaluationError, match="not an image") as caught:
+        image_size(path)
+
+    assert caught.value.where == str(path)
+
+
+def test_resized_transform_undoes_both_steps() -> None:
+    """Each axis has its own factor, and boxes end where the original image ends."""
+    placed = LetterboxTransform(0.5, 4.0, 6.0, original_height=20, original_width=40)
+    transform = ResizedTransform(placed, original_height=50, original_width=120)
+
+    boxes = transform.to_original(np.array([[9, 7, 14, 11], [-5, 0, 99, 99]], np.float32))
+
+    # to 10, 2, 20, 10 of 40 x 20 pixels, then by 3 and 2.5
+    assert boxes.dtype == np.float32
+    assert boxes.tolist() == [[30, 5, 60, 25], [0, 0, 120, 50]]

@@ -125,6 +125,13 @@ def test_coco_ap_refuses_files_of_another_form(tmp_path: Path, text: str, proble
         pytest.param("bbox", [1, 2, -3, 4], "expected .left, top, width", id="negative-width"),
         pytest.param("bbox", [1, 2, float("nan"), 4], "expected .left, top", id="nan"),
         pytest.param("bbox", "box", "bbox 'box'", id="text"),
+        pytest.param("bbox", [1, 2, 10**400, 4], "expected .left, top", id="huge"),
+        pytest.param("area", "large", "area 'large', expected a number", id="area"),
+        pytest.param("area", -1, "area -1, expected a number", id="negative-area"),
+        pytest.param("iscrowd", 2, "iscrowd 2, expected 0 or 1", id="crowd"),
+        pytest.param("image_id", [1], r"image_id \[1\], which is not listed", id="list-as-id"),
+        pytest.param("id", 1, r"id 1, which annotations\[0\] has already", id="id-twice"),
+        pytest.param("id", True, "id True, expected a whole number", id="id-is-no-number"),
     ],
 )
 def test_coco_ap_refuses_bad_annotations(

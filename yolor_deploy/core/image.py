@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,27 @@ _DAMAGED = (
     struct.error,
     zlib.error,
 )
+_EXIF_ORIENTATION = 0x0112
+_EXIF_TURNED = frozenset({5, 6, 7, 8})  # height and width change places
 _WEIGHT_BITS = 11  # OpenCV: INTER_RESIZE_COEF_BITS
 _BAND_ROWS = (
     32  # of the result at a time: intermediates stay in the cache, and small for any source
 )
+
+
+class BoxTransform(Protocol):
+    """The way back from the network's input to the image that was placed in it."""
+
+    def to_original(self, boxes_xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return boxes in pixels of the original image, clipped to it.
+
+        Args:
+            boxes_xyxy: float32 [n, 4], input pixels.
+
+        Returns:
+            float32 [n, 4], original pixels.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,36 @@ class LetterboxTransform:
         return clipped
 
 
+@dataclass(frozen=True, slots=True)
+class ResizedTransform:
+    """How an image was placed that was resized before, each axis by a factor of its own.
+
+    Attributes:
+        placed: How the resized image was placed.
+        original_height: Pixels, before it was resized.
+        original_width: Pixels, before it was resized.
+    """
+
+    placed: LetterboxTransform
+    original_height: int
+    original_width: int
+
+    def to_original(self, boxes_xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return boxes in pixels of the original image, clipped to it.
+
+        Args:
+            boxes_xyxy: float32 [n, 4], input pixels.
+
+        Returns:
+            float32 [n, 4], original pixels.
+        """
+        original = np.array([self.original_width, self.original_height] * 2, np.float64)
+        resized = np.array([self.placed.original_width, self.placed.original_height] * 2)
+        boxes = self.placed.to_original(boxes_xyxy) * (original / resized)
+        clipped: npt.NDArray[np.float32] = np.clip(boxes, 0, original).astype(np.float32)
+        return clipped
+
+
 def load_image(path: Path | str) -> ImageArray:
     """Read an image file as OpenCV's ``imread`` does, but in RGB.
 
@@ -112,6 +160,18 @@ def image_format(path: Path | str) -> str:
     """
     with _reported_as_evaluation_error(str(path)), _open(path) as image:
         return str(image.format)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Return the height and width that ``load_image`` will give; reads the header only.
+
+    Raises:
+        EvaluationError: Missing, unreadable, not an image, or absurdly large.
+    """
+    with _reported_as_evaluation_error(str(path)), _open(path) as image:
+        if image.getexif().get(_EXIF_ORIENTATION) in _EXIF_TURNED:
+            return image.width, image.height
+        return image.height, image.width
 
 
 def rgb_from_pil(image: Image.Image) -> ImageArray:

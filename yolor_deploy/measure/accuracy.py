@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.errors import EvaluationError
+from yolor_deploy.measure.annotations import read_annotations
 
 _MAX_DETECTIONS = 100  # per image, the best ones; as COCO defines it
 _AREAS = ("all", "small", "medium", "large")
@@ -65,18 +64,44 @@ def coco_ap(annotations: Path, results: Sequence[Mapping[str, Any]]) -> Accuracy
 
     Source: ``COCOeval`` of pycocotools: 101 recall points, at most 100 detections per image.
     """
+    require_pycocotools()
+    truth = read_annotations(annotations)
+    return accuracy_from_evaluator(coco_evaluator(truth, results, where=str(annotations)))
+
+
+def coco_evaluator(
+    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, where: str
+) -> Any:
+    """Match detections with objects, image by image, and accumulate.
+
+    Args:
+        truth: From ``read_annotations``; stays as it is.
+        results: As of ``coco_ap``.
+        where: The annotation file, for messages.
+
+    Returns:
+        ``COCOeval`` of pycocotools, after ``evaluate`` and ``accumulate``.
+
+    Raises:
+        EvaluationError: As of ``coco_ap``.
+    """
     make_index, make_evaluator = _pycocotools()
-    truth = _read(annotations)
-    objects = sum(1 for item in truth["annotations"] if not item["iscrowd"])
-    if not objects:
-        raise EvaluationError(
-            "no annotated object", where=str(annotations), hint="give annotations of these images"
-        )
-    found = _as_annotations(truth, results, where=str(annotations))
+    # Copies, because the evaluator writes into its rows; numbered from 1, because an object whose
+    # id is 0 counts there as not found
+    objects = [{**row, "id": k} for k, row in enumerate(truth["annotations"], start=1)]
+    found = _as_annotations(truth, results, where=where)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints, and cannot be told not to
-        evaluator = make_evaluator(make_index(truth), make_index(found), "bbox")
+        evaluator = make_evaluator(
+            make_index({**truth, "annotations": objects}), make_index(found), "bbox"
+        )
         evaluator.evaluate()
         evaluator.accumulate()
+    return evaluator
+
+
+def accuracy_from_evaluator(evaluator: Any) -> AccuracyReport:
+    """Return the averages of what ``coco_evaluator`` returned."""
+    truth = evaluator.cocoGt.dataset
     # float64 [iou threshold, recall, class, area, detections]; -1 where there is no object
     precision: npt.NDArray[np.float64] = evaluator.eval["precision"]
     at_most = list(evaluator.params.maxDets).index(_MAX_DETECTIONS)
@@ -96,8 +121,17 @@ def coco_ap(annotations: Path, results: Sequence[Mapping[str, Any]]) -> Accuracy
             if value is not None
         },
         images=len(truth["images"]),
-        objects=objects,
+        objects=sum(1 for item in truth["annotations"] if not item["iscrowd"]),
     )
+
+
+def require_pycocotools() -> None:
+    """Find out before the long work whether its result can be scored.
+
+    Raises:
+        EvaluationError: pycocotools is not installed.
+    """
+    _pycocotools()
 
 
 def _mean(precision: npt.NDArray[np.float64]) -> float | None:
@@ -127,7 +161,7 @@ def _pycocotools() -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any, Any,
 
 
 def _as_annotations(
-    truth: dict[str, Any], results: Sequence[Mapping[str, Any]], *, where: str
+    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, where: str
 ) -> dict[str, Any]:
     """Return results in the form of annotations, which is what the evaluator compares."""
     images = {item["id"] for item in truth["images"]}
@@ -152,66 +186,3 @@ def _as_annotations(
             }
         )
     return {"images": truth["images"], "categories": truth["categories"], "annotations": rows}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read an annotation file and check what the evaluator relies on."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise EvaluationError(
-            f"cannot be read as JSON: {error}", where=str(path), hint="give a COCO annotation file"
-        ) from error
-    for key, fields in _FIELDS.items():
-        rows = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(rows, list):
-            raise EvaluationError(
-                f"has no list {key!r}", where=str(path), hint="give a COCO annotation file"
-            )
-        for number, row in enumerate(rows):
-            missing = [name for name in fields if not isinstance(row, dict) or name not in row]
-            if missing:
-                raise EvaluationError(
-                    f"{key}[{number}] has no {missing[0]!r}",
-                    where=str(path),
-                    hint=f"each entry needs {', '.join(fields)}",
-                )
-    _require_consistent(value, where=str(path))
-    return dict(value)
-
-
-_FIELDS = {
-    "images": ("id",),
-    "categories": ("id", "name"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
-}
-
-
-def _require_consistent(value: dict[str, Any], *, where: str) -> None:
-    """Check references and boxes, which pycocotools would take as they are."""
-    images = {row["id"] for row in value["images"]}
-    classes = {row["id"] for row in value["categories"]}
-    for number, row in enumerate(value["annotations"]):
-        for name, known in (("image_id", images), ("category_id", classes)):
-            if row[name] not in known:
-                raise EvaluationError(
-                    f"annotations[{number}] has {name} {row[name]!r}, which is not listed",
-                    where=where,
-                    hint="complete `images` and `categories` of the file",
-                )
-        box = row["bbox"]
-        if not _is_box(box):
-            raise EvaluationError(
-                f"annotations[{number}] has bbox {box!r}, expected [left, top, width, height]",
-                where=where,
-                hint="correct that box; width and height are not negative",
-            )
-
-
-def _is_box(box: Any) -> bool:
-    return (
-        isinstance(box, list)
-        and len(box) == 4  # noqa: PLR2004 - left, top, width, height
-        and all(isinstance(v, int | float) and math.isfinite(v) for v in box)
-        and min(box[2:]) >= 0
-    )
