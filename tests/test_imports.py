@@ -45,7 +45,7 @@ def without_exit(*arguments: str) -> str:
         pytest.param(without_exit("--version"), id="version"),
         *(
             pytest.param(without_exit(command, "--help"), id=f"{command}-help")
-            for command in ("export", "verify", "detect", "info", "models")
+            for command in ("export", "verify", "detect", "eval", "diff", "info", "models")
         ),
         pytest.param(without_exit("models", "--json"), id="models"),
     ],

@@ -1,37 +1,55 @@
 """The order of the stages, written down once.
 
 ``export``: load, describe, fold, ONNX, head, proof.
+``build``: head off, calibration, precision, head on, type check, comparison.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolor_deploy import __version__
-from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta, StageRecord
+from yolor_deploy.build_limits import (
+    output_of,
+    require_buildable,
+    require_checked,
+    require_float_network,
+    target_of,
+)
+from yolor_deploy.build_proof import LoweringCost, cost_of_lowering, sample_tensors
+from yolor_deploy.calibration_file import CalibrationManifest
+from yolor_deploy.core.artifact import (
+    METADATA_KEY,
+    Artifact,
+    ArtifactMeta,
+)
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.spec import (
-    BatchRange,
     DetectorSpec,
-    InputDtype,
-    InputLayout,
     NmsConfig,
     OutputKind,
 )
+from yolor_deploy.export_limits import require_limits, require_memory, require_size
 from yolor_deploy.measure.environment import memory_bytes
 from yolor_deploy.measure.parity import OutputParity, all_passed
+from yolor_deploy.options import BuildConfig, ExportConfig
 from yolor_deploy.output_file import (
     default_output,
     move_into_place,
     require_writable,
     temporary_folder,
+)
+from yolor_deploy.precision_stages import (
+    DEFAULT_METHOD,
+    LoweredSites,
+    Progress,
+    lower,
+    ranges_for,
 )
 from yolor_deploy.proof import (
     fold_with_proof,
@@ -39,6 +57,7 @@ from yolor_deploy.proof import (
     raw_from_network,
     seeded_images,
 )
+from yolor_deploy.records import export_meta, lowered_meta, origin_record
 from yolor_deploy.source import load_checkpoint, read_class_names
 
 if TYPE_CHECKING:
@@ -47,45 +66,12 @@ if TYPE_CHECKING:
     from yolor_deploy.checkpoint import Checkpoint
     from yolor_deploy.nn.fold_affine import FoldSite
 
+__all__ = ["BuildConfig", "BuildResult", "ExportConfig", "ExportResult", "build", "export"]
+
 logger = logging.getLogger(__name__)
 
 _PROOF_IMAGES = 2
-_MOST_ROWS = 1_000_000  # of detections of an image: 24 MB an image
-_MOST_CANDIDATES = 2**31 - 1
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportConfig:
-    """What ``export`` is told.
-
-    Attributes:
-        source: Path of a checkpoint, or name of a published model for random weights.
-        output: ONNX file; None for the name of the source with ``.onnx``.
-        cfg: Darknet description: a file, or the name of a published one.
-        names: File with one class name a line.
-        size: (height, width) in pixels; None for the model's own.
-        batch: Batch sizes.
-        output_kind: What the artifact ends in.
-        dtype: Of the image input.
-        layout: Of the image input.
-        nms: Post-processing, for detections.
-        fold_implicit: Whether implicit knowledge is folded into convolutions.
-        seed: Of random weights, and of the images of the proof.
-    """
-
-    source: str
-    output: Path | None = None
-    cfg: str | None = None
-    names: Path | None = None
-    size: tuple[int, int] | None = None
-    batch: BatchRange = field(default_factory=BatchRange)
-    output_kind: OutputKind = "detections"
-    dtype: InputDtype = "float32"
-    layout: InputLayout = "NCHW"
-    nms: NmsConfig = field(default_factory=NmsConfig)
-    fold_implicit: bool = True
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +113,7 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
     output = config.output or default_output(config.source)
     require_writable(output, inputs=[p for p in (config.source, config.cfg, config.names) if p])
     spec, network = _network(checkpoint, config)
-    origin = _origin(checkpoint, config)
+    origin = origin_record(checkpoint, config)
     del checkpoint
 
     timer.begin("run", "running the checkpoint's network in PyTorch")
@@ -144,7 +130,7 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
 
     timer.begin("write", "writing ONNX")
     model = _onnx_model(folded, spec, config)
-    meta = _meta(config, spec, origin, sites)
+    meta = export_meta(config, spec, origin, sites)
     nodes = _count_nodes(model)
     del folded, network
     with temporary_folder(output) as folder:
@@ -158,6 +144,82 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
     return ExportResult(
         replace(artifact, path=output), tuple(sites), tuple(parities), nodes, timer.end()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What ``build`` made, and what it cost.
+
+    Attributes:
+        artifact: The file.
+        sites: What became of the nodes.
+        manifest: Of the calibration; None without.
+        cost: Distance from the float model.
+        seconds: Of each stage: ``calibrate``, ``lower``, ``compare``.
+    """
+
+    artifact: Artifact
+    sites: LoweredSites
+    manifest: CalibrationManifest | None
+    cost: LoweringCost
+    seconds: dict[str, float]
+
+
+def build(
+    config: BuildConfig, *, note: Note = logger.info, progress: Progress = lambda _done, _all: None
+) -> BuildResult:
+    """Turn what ``export`` wrote into a model of another precision.
+
+    Args:
+        config: What to do.
+        note: Told each stage as it begins.
+        progress: Of the calibration: images done, and all.
+
+    Raises:
+        ArtifactError: The model cannot be read, or the file cannot be written.
+        BuildError: The model is quantised already or not of float32, an option does not fit, or
+            the result computes NaN. No file is left.
+        EvaluationError: Calibration images, or a file of an earlier calibration, cannot be used.
+    """
+    from yolor_deploy.graph.nms_head import detach_head  # noqa: PLC0415 - onnx
+    from yolor_deploy.graph.read import read_model  # noqa: PLC0415 - onnx
+
+    timer = _Timer(note)
+    source = Artifact.read(config.model)
+    require_buildable(source, config.precision, config.target)
+    target = target_of(config.precision, config.target)
+    output = config.output or output_of(config.model, config.precision, target)
+    require_writable(output, inputs=[config.model])
+    network = read_model(config.model)
+    detach_head(network)
+    require_float_network(network, where=str(config.model))
+
+    timer.begin("calibrate", "calibrating")
+    images = config.calibration.find_images() if config.calibration else None
+    calibration = ranges_for(source, config.precision, config.calibration, images, progress)
+
+    timer.begin("lower", f"lowering to {config.precision.name}")
+    lowered, sites = lower(
+        network,
+        config.precision,
+        target=target,
+        calibration=calibration,
+        method=config.calibration.method if config.calibration else DEFAULT_METHOD,
+        keep=config.keep,
+        float_outputs=source.meta.output == "raw",
+    )
+    meta = lowered_meta(source, config, sites, calibration)
+    _attach_head(lowered, source.meta.spec, source.meta.output, source.meta.nms)
+    with temporary_folder(output) as folder:
+        artifact = _save(lowered, meta, folder / output.name)
+        require_checked(artifact)
+        del lowered, network
+        timer.begin("compare", "opening it")
+        tensors = list(sample_tensors(source, images))
+        cost = cost_of_lowering(artifact, source, tensors, note=note)
+        move_into_place(folder, output)
+    manifest = calibration.manifest if calibration else None
+    return BuildResult(replace(artifact, path=output), sites, manifest, cost, timer.end())
 
 
 def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec, Any]:
@@ -184,119 +246,24 @@ def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec
     return spec, family.module(checkpoint)
 
 
-def require_size(height: int, width: int, spec: DetectorSpec) -> None:
-    """Refuse an input size that the strides do not divide.
-
-    Raises:
-        BuildError: With the nearest two sizes that would do.
-    """
-    stride = spec.max_stride
-    for side in (height, width):
-        if side < 1 or side % stride:
-            below = max(side // stride, 1) * stride
-            above = below + stride if side > below else below
-            nearest = " and ".join(str(n) for n in dict.fromkeys((below, above)))
-            raise BuildError(
-                f"size {height}x{width}: {side} is not a multiple of {stride}, the largest stride "
-                f"of {spec.variant}",
-                where="--size",
-                hint=f"the nearest are {nearest}",
-            )
-
-
-def require_memory(spec: DetectorSpec, *, available_bytes: int) -> None:
-    """Refuse an input that cannot be run here, before the machine runs out of memory.
-
-    Args:
-        spec: With the size and the batch of the export.
-        available_bytes: Memory of the machine; 0 if that is not known.
-
-    Raises:
-        BuildError: The smallest batch needs more than that.
-    """
-    image = spec.input
-    batch = image.batch.minimum
-    # The first maps of every model of these families are four times the image or more.
-    needed = batch * image.height * image.width * 3 * 4 * 4
-    if available_bytes and needed > available_bytes:
-        raise BuildError(
-            f"a batch of {batch} at {image.height}x{image.width} takes more than "
-            f"{needed / 1e9:,.0f} GB, this machine has {available_bytes / 1e9:,.0f} GB",
-            where="--batch, --size",
-            hint="give a smaller size, or a range that begins lower, such as --batch 1:4:16",
-        )
-
-
-def require_limits(nms: NmsConfig) -> None:
-    """Refuse post-processing limits that no runtime can hold.
-
-    Raises:
-        BuildError: With the largest number.
-    """
-    for name, most in (("max_detections", _MOST_ROWS), ("max_candidates", _MOST_CANDIDATES)):
-        if getattr(nms, name) > most:
-            raise BuildError(
-                f"{name} is {getattr(nms, name)}, expected at most {most}",
-                where=f"--{name.replace('_', '-')}",
-                hint="give a smaller number",
-            )
-
-
-def _origin(checkpoint: Checkpoint, config: ExportConfig) -> StageRecord:
-    options: dict[str, Any] = {
-        "source": checkpoint.file,
-        "container": checkpoint.container,
-        "cfg": checkpoint.cfg.name if checkpoint.cfg else None,
-        "facts": dict(checkpoint.facts),  # apart: a file may call a fact of its own "seed"
-    }
-    if checkpoint.container == "random":
-        options["seed"] = config.seed
-    return StageRecord("load", options, _versions("torch"), checkpoint.sha256)
-
-
-def _meta(
-    config: ExportConfig, spec: DetectorSpec, origin: StageRecord, sites: Sequence[FoldSite]
-) -> ArtifactMeta:
-    """Describe the artifact, with all that is needed to make the same one again."""
-    shown = [asdict(site) for site in sites if site.kind != "batchnorm" or site.kept]
-    counts = {
-        kind: sum(site.kind == kind and site.kept is None for site in sites)
-        for kind in sorted({site.kind for site in sites})
-    }
-    fold = StageRecord(
-        "fold",
-        {"fold_implicit": config.fold_implicit, "folded": counts, "sites": shown},
-        _versions("torch"),
-    )
-    write = StageRecord("onnx", {}, _versions("onnx-ir"))
-    return ArtifactMeta(
-        kind="model",
-        spec=spec,
-        precision="fp32",
-        output=config.output_kind,
-        nms=config.nms if config.output_kind == "detections" else None,
-        target=None,
-        history=(origin, fold, write),
-    )
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    return {
-        "yolor-deploy": __version__,
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
-
-
 def _onnx_model(folded: Any, spec: DetectorSpec, config: ExportConfig) -> ir.Model:
     from yolor_deploy.graph.from_module import onnx_from_module  # noqa: PLC0415 - torch
-    from yolor_deploy.graph.nms_head import attach_nms, attach_predictions  # noqa: PLC0415 - onnx
 
     model = onnx_from_module(folded.float(), spec)  # the only rounding of the weights
-    if config.output_kind == "detections":
-        attach_nms(model, spec, config.nms)
-    elif config.output_kind == "predictions":
-        attach_predictions(model, spec)
+    _attach_head(model, spec, config.output_kind, config.nms)
     return model
+
+
+def _attach_head(
+    model: ir.Model, spec: DetectorSpec, output: OutputKind, nms: NmsConfig | None
+) -> None:
+    from yolor_deploy.graph.nms_head import attach_nms, attach_predictions  # noqa: PLC0415 - onnx
+
+    if output == "detections":
+        assert nms is not None
+        attach_nms(model, spec, nms)
+    elif output == "predictions":
+        attach_predictions(model, spec)
 
 
 def _count_nodes(model: ir.Model) -> dict[str, int]:

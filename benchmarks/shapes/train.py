@@ -38,7 +38,7 @@ from yolor_deploy.measure.accuracy import AccuracyReport
 
 ROOT = Path(__file__).resolve().parents[2]
 CFG = ROOT / "examples" / "shapes" / "shapes.cfg"
-RESULT = ROOT / "benchmarks" / "results" / "shapes_training.json"
+RESULTS = ROOT / "benchmarks" / "results"
 SIZE = 256
 BATCH = 16
 PEAK_RATE, LAST_RATE = 2e-3, 0.02  # AdamW; the second is a fraction of the first
@@ -259,10 +259,11 @@ def _result(trainer: Trainer, found: AccuracyReport, given: argparse.Namespace) 
     progress = trainer.progress
     return {
         "command": "python -m benchmarks.shapes.train --run out/shapes_run "
-        f"--minutes {given.minutes:g} --pictures {given.pictures} --seed {given.seed}",
+        f"--cfg examples/shapes/{given.cfg.name} --minutes {given.minutes:g} "
+        f"--pictures {given.pictures} --seed {given.seed}",
         "commit": _commit(),
         "checkpoint_sha256": sha256_of_file(given.output),
-        "cfg_sha256": sha256_of_file(CFG),
+        "cfg_sha256": sha256_of_file(given.cfg),
         "machine": {
             "cpu": _cpu_name(),
             "threads": torch.get_num_threads(),
@@ -311,12 +312,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=45.0, help="training time, all starts")
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=CFG.with_suffix(".pt"))
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--cfg", type=Path, default=CFG, help="architecture; names the output")
+    parser.add_argument("--output", type=Path, help="default: the cfg's name with .pt")
+    parser.add_argument("--result", type=Path, help="default: in benchmarks/results")
     given = parser.parse_args()
+    given.output = given.output or given.cfg.with_suffix(".pt")
+    given.result = given.result or RESULTS / f"{given.cfg.stem}_training.json"
     given.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(given.seed)
-    network = network_from_cfg(CFG)
+    network = network_from_cfg(given.cfg)
     prepare(network, SIZE)
     trainer = Trainer(network)
     state = given.run / "state.pt"

@@ -11,7 +11,7 @@ from tests.cli.invoke import invoke
 from yolor_deploy import __version__
 from yolor_deploy.families.catalogue import CATALOGUE, CONDITIONS
 
-COMMANDS = ["export", "verify", "detect", "info", "models"]
+COMMANDS = ["export", "build", "verify", "eval", "diff", "detect", "info", "models"]
 
 
 def test_table_has_every_model_and_the_conditions() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from yolor_deploy.core.artifact import Artifact
-from yolor_deploy.core.errors import ArtifactError
+from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
 from yolor_deploy.core.runtime import Backend, Session
 
 BACKENDS: dict[str, Backend] = {
@@ -31,6 +31,39 @@ def open_session(artifact: Artifact) -> Session:
         raise ArtifactError(
             f"made for runtime {name!r}, expected one of {', '.join(map(repr, BACKENDS))}",
             where=str(artifact.path),
-            hint="give the portable model that it was built from",
+            hint="give the portable model that it was built from; `eval` and `diff` check this one",
         )
     return BACKENDS[name].open(artifact)
+
+
+def open_for_accuracy(artifact: Artifact, *, with_raw: bool = False) -> Session:
+    """Load an artifact such that it computes what it computes on its target, however slowly.
+
+    A model that is for ONNX Runtime on the CPU runs as it is. Any other of fewer than 32 bits runs
+    in its reference form: ONNX Runtime would leave out the roundings to half precision, and its
+    8-bit kernels are not those of a GPU.
+
+    Args:
+        artifact: A model, not an engine.
+        with_raw: Whether ``raw_0 ..`` are among the outputs of a run, whatever the model ends in.
+
+    Raises:
+        ArtifactError: An engine, or damaged.
+        BackendUnavailableError: ONNX Runtime is not installed.
+    """
+    if artifact.meta.kind != "model":
+        return open_session(artifact)
+    reason = BACKENDS[DEFAULT_BACKEND].why_unavailable()
+    if reason is not None:
+        raise BackendUnavailableError(
+            reason, where="backend onnxruntime", hint="run `pip install onnxruntime`"
+        )
+    from yolor_deploy.backends.onnxruntime.reference import (  # noqa: PLC0415 - loads onnx
+        open_reference,
+        open_with_raw,
+    )
+
+    is_native = artifact.meta.precision == "fp32" or artifact.meta.target == DEFAULT_BACKEND
+    if not is_native:
+        return open_reference(artifact, with_raw=with_raw)
+    return open_with_raw(artifact) if with_raw else open_session(artifact)

@@ -15,7 +15,10 @@ from typer.core import TyperGroup
 
 from yolor_deploy import __version__
 from yolor_deploy.cli.boundary import reported_errors
+from yolor_deploy.cli.build import build
 from yolor_deploy.cli.detect import detect
+from yolor_deploy.cli.diff import diff
+from yolor_deploy.cli.evaluate import evaluate
 from yolor_deploy.cli.export import export
 from yolor_deploy.cli.info import info
 from yolor_deploy.cli.models import models
@@ -42,8 +45,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (export, verify, detect, info, models):
-    app.command()(command)
+_IN_ORDER_OF_USE = {
+    "export": export,
+    "build": build,
+    "verify": verify,
+    "eval": evaluate,
+    "diff": diff,
+    "detect": detect,
+    "info": info,
+    "models": models,
+}
+for name, command in _IN_ORDER_OF_USE.items():
+    app.command(name)(command)
 
 
 def _show_version(value: bool) -> None:

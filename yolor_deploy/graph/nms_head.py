@@ -15,6 +15,7 @@ from yolor_deploy.core.errors import PassError
 from yolor_deploy.core.nms import THRESHOLD_INPUTS
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
 from yolor_deploy.graph import head_function
+from yolor_deploy.graph.raise_opset import OPSETS, raise_opset
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def attach_nms(model: ir.Model, spec: DetectorSpec, nms: NmsConfig) -> None:
     ``iou_threshold`` (float32 [1]), whose defaults are initializers of the same names.
 
     Args:
-        model: Opset 17, IR 8 or later. Its outputs are ``raw_0 ..``, float
+        model: Opset 17, 19 or 22, IR 8 or later. Its outputs are ``raw_0 ..``, float
             [batch, anchors * (5 + classes), h, w], one per level of ``spec``. Changed in place.
         spec: The detector; its anchors, strides and class count become attributes of the node.
         nms: Limits become attributes, thresholds become defaults of the inputs.
@@ -63,6 +64,7 @@ def attach_nms(model: ir.Model, spec: DetectorSpec, nms: NmsConfig) -> None:
         graph.inputs.append(value)
         graph.register_initializer(value)
     graph.outputs[:] = node.outputs
+    raise_opset(model, model.opset_imports[""])  # the function's, to that of the graph
     logger.info("attach_nms: %d maps, %d boxes", len(raw_maps), spec.num_boxes)
 
 
@@ -99,6 +101,7 @@ def attach_predictions(model: ir.Model, spec: DetectorSpec) -> None:
     predictions.shape = ir.Shape([_batch_of(raw_maps[0]), spec.num_boxes, 5 + spec.num_classes])
     predictions.type = ir.TensorType(ir.DataType.FLOAT)
     graph.outputs[:] = [predictions]
+    raise_opset(model, model.opset_imports[""])  # of the nodes just added
     logger.info("attach_predictions: %d maps, %d boxes", len(raw_maps), spec.num_boxes)
 
 
@@ -130,13 +133,26 @@ def detach_head(model: ir.Model) -> NmsConfig | None:
     return nms
 
 
+def raw_maps_of(model: ir.Model) -> list[ir.Value]:
+    """Return the raw maps of a model, finest stride first, whatever it ends in.
+
+    Raises:
+        PassError: The model ends in something that is not of this project.
+    """
+    head = [node for node in model.graph if _is_of_head(node)]
+    if head:
+        return _raw_maps_of_head(head)
+    _require_raw_names(model, num_levels=len(model.graph.outputs))
+    return list(model.graph.outputs)
+
+
 def _require_raw_maps(model: ir.Model, spec: DetectorSpec) -> list[ir.Value]:
     """Return the outputs of a model whose head can be attached."""
-    opset = model.opset_imports.get("")
-    if opset != head_function.OPSET or model.ir_version < _FIRST_IR_WITH_FUNCTIONS:
+    opset = model.opset_imports.get("") or 0
+    if opset not in OPSETS or model.ir_version < _FIRST_IR_WITH_FUNCTIONS:
         raise PassError(
             f"model has opset {opset} and IR version {model.ir_version}, expected opset "
-            f"{head_function.OPSET} and IR version {_FIRST_IR_WITH_FUNCTIONS} or later",
+            f"{', '.join(map(str, OPSETS))} and IR version {_FIRST_IR_WITH_FUNCTIONS} or later",
             where=_name_of(model),
             hint="convert it first, such as with onnx.version_converter",
         )

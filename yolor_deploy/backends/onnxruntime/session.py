@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,21 @@ class OnnxRuntimeSession:
     Args:
         artifact: A portable model.
         threads: Threads of one run, at least 1.
+        runtime: What ``inference_session`` gave for another form of the same model; its further
+            outputs are returned too. None to load the artifact's own file.
 
     Raises:
         ArtifactError: ONNX Runtime refuses the file, or its inputs and outputs are not those that
             its metadata tell.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: int) -> None:
+    def __init__(self, artifact: Artifact, *, threads: int, runtime: Any = None) -> None:
         self._artifact = artifact
-        self._runtime = inference_session(artifact, threads=threads)
-        _require_signature(self._runtime, artifact)
+        if runtime is None:
+            runtime = inference_session(artifact, threads=threads)
+            _require_signature(runtime, artifact)
+        self._runtime = runtime
+        self._names = [value.name for value in runtime.get_outputs()]
 
     @property
     def artifact(self) -> Artifact:
@@ -57,8 +63,7 @@ class OnnxRuntimeSession:
         for name, value in zip(THRESHOLD_INPUTS, (score_threshold, iou_threshold), strict=True):
             if value is not None:
                 feed[name] = self._checked_threshold(name, value)
-        names = self._artifact.output_names
-        return dict(zip(names, self._runtime.run(list(names), feed), strict=True))
+        return dict(zip(self._names, self._runtime.run(self._names, feed), strict=True))
 
     def close(self) -> None:
         """Free the network; ``run`` cannot be called afterwards."""
@@ -100,8 +105,20 @@ class OnnxRuntimeSession:
         return np.array([value], np.float32)
 
 
-def inference_session(artifact: Artifact, *, threads: int) -> Any:
+def inference_session(
+    artifact: Artifact,
+    *,
+    threads: int,
+    keeps_memory: bool = True,
+    settings: Mapping[str, str] | None = None,
+) -> Any:
     """Load a model into ONNX Runtime, unchecked against its metadata.
+
+    Args:
+        artifact: Whose file is loaded.
+        threads: Threads of one run, at least 1.
+        keeps_memory: Whether memory of a run is kept for the next one.
+        settings: Entries of the session's configuration.
 
     Raises:
         ArtifactError: ONNX Runtime refuses the file.
@@ -122,6 +139,9 @@ def inference_session(artifact: Artifact, *, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ONLY_ERRORS
+    options.enable_cpu_mem_arena = keeps_memory
+    for key, value in (settings or {}).items():
+        options.add_session_config_entry(key, value)
     try:
         return onnxruntime.InferenceSession(
             str(artifact.path), options, providers=["CPUExecutionProvider"]

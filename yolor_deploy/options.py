@@ -1,0 +1,64 @@
+"""What `export` and `build` are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yolor_deploy.core.precision import GraphTarget, Precision
+from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
+from yolor_deploy.precision_stages import CalibrationConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """What ``export`` is told.
+
+    Attributes:
+        source: Path of a checkpoint, or name of a published model for random weights.
+        output: ONNX file; None for the name of the source with ``.onnx``.
+        cfg: Darknet description: a file, or the name of a published one.
+        names: File with one class name a line.
+        size: (height, width) in pixels; None for the model's own.
+        batch: Batch sizes.
+        output_kind: What the artifact ends in.
+        dtype: Of the image input.
+        layout: Of the image input.
+        nms: Post-processing, for detections.
+        fold_implicit: Whether implicit knowledge is folded into convolutions.
+        seed: Of random weights, and of the images of the proof.
+    """
+
+    source: str
+    output: Path | None = None
+    cfg: str | None = None
+    names: Path | None = None
+    size: tuple[int, int] | None = None
+    batch: BatchRange = field(default_factory=BatchRange)
+    output_kind: OutputKind = "detections"
+    dtype: InputDtype = "float32"
+    layout: InputLayout = "NCHW"
+    nms: NmsConfig = field(default_factory=NmsConfig)
+    fold_implicit: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """What ``build`` is told.
+
+    Attributes:
+        model: What ``export`` wrote, in float32.
+        output: ONNX file; None for the name of the model with the precision in it.
+        precision: What it becomes.
+        target: Runtime that the graph is laid out for.
+        calibration: Images and method; None for none.
+        keep: Names of nodes that are not quantised.
+    """
+
+    model: Path
+    output: Path | None = None
+    precision: Precision = field(default_factory=Precision)
+    target: GraphTarget = "onnxruntime"
+    calibration: CalibrationConfig | None = None
+    keep: tuple[str, ...] = ()
