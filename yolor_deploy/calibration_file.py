@@ -98,7 +98,7 @@ def read_calibration(path: Path) -> Calibration:
         EvaluationError: Missing, damaged, or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             manifest = json.loads(data["manifest"].tobytes())
             if manifest.pop("format") != FORMAT:
                 raise ValueError("another format")  # noqa: TRY301 - one place makes it our error
