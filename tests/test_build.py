@@ -14,7 +14,9 @@ from tests.calibration_sets import folder_of
 from tests.exports import exported, names_in, outputs_of, silent
 from tests.tiny_checkpoints import TinyCheckpoint, save, write_tiny_checkpoint
 from yolor_deploy import pipeline, precision_stages
+from yolor_deploy.backends import open_for_accuracy
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
+from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, BuildError
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.spec import BatchRange
@@ -273,3 +275,22 @@ def test_build_does_not_overwrite_its_input(model: Path) -> None:
     """The float model stays."""
     with pytest.raises(ArtifactError, match="same file as an input"):
         built(model, "fp16", output=model)
+
+
+def test_boxes_of_a_half_model_are_decoded_exactly_at_1536_px(tmp_path: Path) -> None:
+    """Half maps, float32 decoding: within 0.01 px of exact; half decoding would be a pixel off."""
+    source = exported(
+        write_tiny_checkpoint(tmp_path), size=(64, 1536), output_kind="predictions"
+    ).artifact
+    artifact = built(source.path, "fp16", output=tmp_path / "half.onnx").artifact
+    images = np.random.default_rng(0).random((1, 3, 64, 1536), np.float32)
+
+    outputs = open_for_accuracy(artifact, with_raw=True).run(images)
+
+    maps = [outputs["raw_0"], outputs["raw_1"]]
+    exact = predictions_from_raw([raw.astype(np.float64) for raw in maps], source.meta.spec)
+    error = np.abs(outputs["predictions"][..., :4] - exact[..., :4])
+    half = np.abs(exact[..., :4].astype(np.float16).astype(np.float64) - exact[..., :4])
+    assert error.max() < 0.01
+    assert half.max() > 0.4
+    assert all(np.array_equal(raw, raw.astype(np.float16)) for raw in maps)

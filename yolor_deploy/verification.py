@@ -78,6 +78,13 @@ def verify(
     from yolor_deploy import families  # noqa: PLC0415 - torch
 
     spec = artifact.meta.spec
+    if artifact.meta.precision != "fp32":
+        raise ArtifactError(
+            f"model of precision {artifact.meta.precision}, expected fp32",
+            where=str(artifact.path),
+            hint="verify the model that it was built from; `diff` and `eval` tell what fewer bits "
+            "cost",
+        )
     note(f"reading {against}")
     seed = next((record.options.get("seed", 0) for record in artifact.meta.history), 0)
     checkpoint = load_checkpoint(against, cfg=cfg, seed=seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.calibration_sets import folder_of
 from tests.cli.invoke import assert_refused, invoke
 from tests.exports import exported
 from tests.references import REFERENCES
@@ -167,3 +168,17 @@ def test_truncated_artifact_is_refused(tiny: TinyCheckpoint) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
     assert_refused(invoke("info", path), str(path))
+
+
+def test_built_artifact_is_explained_in_short(tiny: TinyCheckpoint) -> None:
+    """Precision, target and calibration are told; the long lists are only counted."""
+    model = exported(tiny).artifact.path
+    folder = folder_of(tiny.path.parent / "images", 8)
+    invoke("build", model, "--int8", "--calibration", folder, "-o", model.with_name("int8.onnx"))
+
+    result = invoke("info", model.with_name("int8.onnx"))
+
+    assert "kind: model, int8, for onnxruntime" in result.stdout
+    assert "images (8)" in result.stdout
+    assert "method percentile" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) < 1000

@@ -117,3 +117,12 @@ def test_verify_refuses_what_it_cannot_compare(
     result = invoke("verify", *(argument.format(**places) for argument in arguments))
 
     assert_refused(result, words)
+
+
+def test_built_model_is_sent_to_diff(tiny: TinyCheckpoint, model: Path) -> None:
+    """Fewer bits differ by more than rounding: another command tells what they cost."""
+    invoke("build", model, "--fp16", "-o", model.with_name("half.onnx"))
+
+    result = invoke("verify", model.with_name("half.onnx"), "--against", *tiny.options)
+
+    assert_refused(result, "precision fp16, expected fp32", "diff")

@@ -10,6 +10,8 @@ import typer
 
 from yolor_deploy.cli.boundary import printable
 
+_MOST_ENTRIES = 7  # of a list in the text; --json has all
+
 
 def info(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or a file that `export` wrote.")],
@@ -65,10 +67,16 @@ def _of_artifact(artifact: Any) -> dict[str, Any]:
     return facts
 
 
+def _in_short(value: Any) -> str:
+    """Return a value on one line; of a long list or table, how many entries it has."""
+    is_long = isinstance(value, list | dict) and len(value) > _MOST_ENTRIES
+    return f"({len(value)})" if is_long else str(value)
+
+
 def _stage(record: Any) -> str:
     own = {k: v for k, v in record.options.items() if k not in {"sites", "facts"}}
     plain = {**record.options.get("facts", {}), **own}
-    options = ", ".join(f"{key} {value}" for key, value in plain.items() if value is not None)
+    options = ", ".join(f"{key} {_in_short(v)}" for key, v in plain.items() if v is not None)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     source = f"; input sha256 {record.input_sha256}" if record.input_sha256 else ""
     return f"{record.stage}: {options}{source} ({versions})".replace(":  (", ": (")
