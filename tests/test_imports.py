@@ -11,7 +11,11 @@ import pytest
 
 import yolor_deploy.core
 
-HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "numpy", "safetensors", "pycocotools")
+TENSORRT_RTX = ("tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt_rtx_libs")
+HEAVY = (
+    *("torch", "onnx", "onnx_ir", "onnxruntime", "numpy", "safetensors", "pycocotools"),
+    *TENSORRT_RTX,
+)
 CORE = sorted(module.name for module in pkgutil.iter_modules(yolor_deploy.core.__path__))
 
 
@@ -78,6 +82,23 @@ def test_pipeline_loads_torch_only_when_it_runs() -> None:
     loaded = modules_after("import yolor_deploy.pipeline, yolor_deploy.verification")
 
     assert not loaded & {"torch", "onnx", "onnx_ir", "onnxruntime"}
+
+
+def test_tensorrt_rtx_is_loaded_only_when_asked_for() -> None:
+    """Its libraries take 230 MB, which its builder need not load to be there."""
+    package = "yolor_deploy.backends.tensorrt_rtx"
+
+    loaded = modules_after(f"import yolor_deploy.pipeline, {package}.build, {package}.child")
+
+    assert not loaded & {"torch", "onnx", "onnx_ir", "onnxruntime", *TENSORRT_RTX}
+
+
+@pytest.mark.tensorrt_rtx
+def test_tensorrt_rtx_is_loaded_by_the_question_whether_it_is_there() -> None:
+    """The names that the test above looks for are those of its modules."""
+    code = "from yolor_deploy.backends import tensorrt_rtx; tensorrt_rtx.why_unavailable()"
+
+    assert modules_after(code) >= {"tensorrt_rtx_bindings", "tensorrt_rtx_libs"}
 
 
 def test_export_without_torch_says_how_to_get_it() -> None:
