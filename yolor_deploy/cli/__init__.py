@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from yolor_deploy.cli.evaluate import evaluate
 from yolor_deploy.cli.export import export
 from yolor_deploy.cli.info import info
 from yolor_deploy.cli.models import models
+from yolor_deploy.cli.tune import tune
 from yolor_deploy.cli.verify import verify
 
 
@@ -45,8 +47,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_IN_ORDER_OF_USE = {
+_IN_ORDER_OF_USE: dict[str, Callable[..., None]] = {
     "export": export,
+    "tune": tune,
     "build": build,
     "verify": verify,
     "eval": evaluate,
