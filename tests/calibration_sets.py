@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.shapes.generate import scene
 from tests.sessions import artifact
-from yolor_deploy.calibration_images import CalibrationImages
+from yolor_deploy.calibration.images import CalibrationImages
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import DetectorSpec, InputDtype, InputLayout, InputSpec
 

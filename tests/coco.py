@@ -14,7 +14,7 @@ from PIL import Image
 from tests.sessions import CLASS_NAMES, Answer, FakeSession, artifact
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.runtime import Array, RawOutput
-from yolor_deploy.evaluation import EvalConfig
+from yolor_deploy.evaluation.run import EvalConfig
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the image."""

@@ -22,7 +22,7 @@ from yolor_deploy.measure.parity import OutputParity, all_passed
 from yolor_deploy.proof import compare_head
 
 if TYPE_CHECKING:
-    from yolor_deploy.calibration_images import CalibrationImages
+    from yolor_deploy.calibration.images import CalibrationImages
 
 _MOST_IMAGES = 16
 

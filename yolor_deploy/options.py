@@ -7,7 +7,8 @@ from pathlib import Path
 
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
-from yolor_deploy.precision_stages import CalibrationConfig
+from yolor_deploy.measure.ranges import CalibrationMethod
+from yolor_deploy.precision_stages import DEFAULT_METHODS, CalibrationConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,9 @@ class BuildConfig:
     target: GraphTarget = "onnxruntime"
     calibration: CalibrationConfig | None = None
     keep: tuple[str, ...] = ()
+
+
+def method_of(config: BuildConfig) -> CalibrationMethod:
+    """Return how the ranges of a build are chosen."""
+    asked = config.calibration.method if config.calibration else None
+    return asked or DEFAULT_METHODS[config.target]

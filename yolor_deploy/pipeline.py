@@ -22,7 +22,7 @@ from yolor_deploy.build_limits import (
     target_of,
 )
 from yolor_deploy.build_proof import LoweringCost, cost_of_lowering, sample_tensors
-from yolor_deploy.calibration_file import CalibrationManifest
+from yolor_deploy.calibration.file import CalibrationManifest
 from yolor_deploy.core.artifact import (
     METADATA_KEY,
     Artifact,
@@ -37,7 +37,7 @@ from yolor_deploy.core.spec import (
 from yolor_deploy.export_limits import require_limits, require_memory, require_size
 from yolor_deploy.measure.environment import memory_bytes
 from yolor_deploy.measure.parity import OutputParity, all_passed
-from yolor_deploy.options import BuildConfig, ExportConfig
+from yolor_deploy.options import BuildConfig, ExportConfig, method_of
 from yolor_deploy.output_file import (
     default_output,
     move_into_place,
@@ -45,7 +45,6 @@ from yolor_deploy.output_file import (
     temporary_folder,
 )
 from yolor_deploy.precision_stages import (
-    DEFAULT_METHOD,
     LoweredSites,
     Progress,
     lower,
@@ -204,7 +203,7 @@ def build(
         config.precision,
         target=target,
         calibration=calibration,
-        method=config.calibration.method if config.calibration else DEFAULT_METHOD,
+        method=method_of(config),
         keep=config.keep,
         float_outputs=source.meta.output == "raw",
     )

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolor_deploy.calibration import calibrate, load_calibration
-from yolor_deploy.calibration_file import Calibration, CalibrationManifest
-from yolor_deploy.calibration_images import CalibrationImages, find_calibration_images
+from yolor_deploy.calibration.file import Calibration, CalibrationManifest
+from yolor_deploy.calibration.images import CalibrationImages, find_calibration_images
+from yolor_deploy.calibration.run import calibrate, load_calibration
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import GraphTarget, Precision
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_METHOD: CalibrationMethod = "percentile"
+DEFAULT_METHODS: Mapping[GraphTarget, CalibrationMethod] = {
+    "onnxruntime": "mse",
+    "tensorrt": "percentile",
+}
+"""What scored best on two trained detectors: benchmarks/results/precision.json."""
+DEFAULT_METHOD = DEFAULT_METHODS["tensorrt"]
 Progress = Callable[[int, int], None]
 
 
@@ -34,13 +39,13 @@ class CalibrationConfig:
     Attributes:
         images: Files, folders, patterns; empty where the file holds a complete calibration.
         file: Distributions on disk: goes on where an earlier run stopped, serves later builds.
-        method: How a range is chosen from a distribution.
+        method: How a range is chosen from a distribution; None for the best one of the target.
         limit: The most images to take; None for all.
     """
 
     images: tuple[str, ...] = ()
     file: Path | None = None
-    method: CalibrationMethod = DEFAULT_METHOD
+    method: CalibrationMethod | None = None
     limit: int | None = None
 
     def find_images(self) -> CalibrationImages | None:
@@ -129,7 +134,7 @@ def lower(
     *,
     target: GraphTarget | None,
     calibration: Calibration | None,
-    method: CalibrationMethod = DEFAULT_METHOD,
+    method: CalibrationMethod | None = None,
     keep: Collection[str] = (),
     float_outputs: bool = False,
 ) -> tuple[ir.Model, LoweredSites]:
@@ -141,7 +146,7 @@ def lower(
         target: Runtime whose layout of Q/DQ pairs is written.
         calibration: Distributions of its values; 8 bits need it, 16 bits use it to find what would
             leave their range.
-        method: How ranges are chosen.
+        method: How ranges are chosen; None for ``DEFAULT_METHODS`` of the target.
         keep: Names of nodes that are not quantised.
         float_outputs: Whether outputs of 16 bits are cast back to float32.
 
@@ -155,6 +160,7 @@ def lower(
     from yolor_deploy.graph.type_check import require_typed  # noqa: PLC0415 - onnx
 
     _require_nodes(network, keep)
+    method = method or DEFAULT_METHODS[target or "tensorrt"]
     tensors = tuple(tensor_ranges(calibration.histograms)) if calibration else ()
     hazardous = {item.name for item in tensors if item.overflows}
     float_nodes = _nodes_around(network, hazardous) if precision.base == "fp16" else {}

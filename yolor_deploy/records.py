@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from yolor_deploy import __version__
 from yolor_deploy.build_limits import target_of
-from yolor_deploy.calibration_file import Calibration
+from yolor_deploy.calibration.file import Calibration
 from yolor_deploy.core.artifact import Artifact, ArtifactMeta, StageRecord, sha256_of_file
 from yolor_deploy.core.spec import DetectorSpec
-from yolor_deploy.options import BuildConfig, ExportConfig
+from yolor_deploy.options import BuildConfig, ExportConfig, method_of
 from yolor_deploy.precision_stages import LoweredSites
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def lowered_meta(
     history = list(source.meta.history)
     sha256 = sha256_of_file(source.path)
     if calibration is not None:
-        method = config.calibration.method if config.calibration else None
-        used = method if config.precision.quantised else None
+        used = method_of(config) if config.precision.quantised else None
         manifest = asdict(calibration.manifest)
         history.append(
             StageRecord("calibrate", {"method": used, **manifest}, _versions("onnxruntime"), sha256)

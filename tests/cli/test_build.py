@@ -74,7 +74,7 @@ def test_build_prints_json(model: Path, folder: Path) -> None:
     assert set(value["sites"]["ranges"]) > {"module_list.0.activation"}
     manifest = value["meta"]["history"][-2]["options"]
     assert len(manifest["images"]) == 8
-    assert manifest["method"] == "percentile"
+    assert manifest["method"] == "mse"
     assert {"letterbox", "resize", "colours"} <= manifest["preprocessing"].keys()
 
 

@@ -13,8 +13,8 @@ from tests.coco import SCENES, Coco, perfect, planting, session_of, write_coco
 from tests.exports import exported, names_in
 from tests.sessions import FakeSession
 from tests.tiny_checkpoints import NUM_CLASSES, write_tiny_checkpoint
-from yolor_deploy import evaluation
 from yolor_deploy.core.spec import NmsConfig
+from yolor_deploy.evaluation import run as evaluation
 
 
 @pytest.fixture

@@ -180,5 +180,5 @@ def test_built_artifact_is_explained_in_short(tiny: TinyCheckpoint) -> None:
 
     assert "kind: model, int8, for onnxruntime" in result.stdout
     assert "images (8)" in result.stdout
-    assert "method percentile" in result.stdout
+    assert "method mse" in result.stdout
     assert max(map(len, result.stdout.splitlines())) < 1000

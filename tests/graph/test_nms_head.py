@@ -12,7 +12,8 @@ import pytest
 from tests.graph.tiny_graphs import raw_passthrough, tiny_spec
 from yolor_deploy.core.errors import PassError
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
-from yolor_deploy.graph.nms_head import attach_nms, attach_predictions, detach_head
+from yolor_deploy.graph.nms_head import attach_nms, attach_predictions, detach_head, raw_maps_of
+from yolor_deploy.graph.raise_opset import OPSETS, raise_opset
 
 SWITCHES = list(itertools.product([False, True], repeat=2))
 
@@ -172,6 +173,51 @@ def test_heads_can_be_exchanged() -> None:
     assert detach_head(model) == NmsConfig(multi_label=False, class_agnostic=True)
 
 
+@pytest.mark.parametrize("opset", OPSETS)
+def test_detach_restores_a_model_of_a_later_opset(opset: int) -> None:
+    """Heads are attached and detached in every opset that a pass may have raised a model to."""
+    spec = tiny_spec(levels=3)
+    model = raw_passthrough(spec)
+    raise_opset(model, opset)
+    before = _bytes(model)
+
+    attach_nms(model, spec, NmsConfig())
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    detach_head(model)
+    after_nms = _bytes(model)
+    attach_predictions(model, spec)
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    detach_head(model)
+
+    assert after_nms == _bytes(model) == before
+
+
+def test_raw_maps_are_found_whatever_a_model_ends_in() -> None:
+    """They are the values that were outputs before a head came, finest stride first."""
+    spec = tiny_spec(levels=3)
+    plain, with_nms, with_predictions = (raw_passthrough(spec) for _ in range(3))
+    expected = [list(model.graph.outputs) for model in (plain, with_nms, with_predictions)]
+
+    attach_nms(with_nms, spec, NmsConfig())
+    attach_predictions(with_predictions, spec)
+
+    for model, maps in zip((plain, with_nms, with_predictions), expected, strict=True):
+        before = _bytes(model)
+        assert raw_maps_of(model) == maps
+        reread = ir.from_proto(ir.to_proto(model))
+        assert [value.name for value in raw_maps_of(reread)] == ["raw_0", "raw_1", "raw_2"]
+        assert _bytes(model) == before
+
+
+def test_raw_maps_of_another_model_are_refused() -> None:
+    """A model that ends in something else has none."""
+    model = raw_passthrough(tiny_spec())
+    model.graph.outputs[0].name = "logits"
+
+    with pytest.raises(PassError, match="logits"):
+        raw_maps_of(model)
+
+
 def test_detach_refuses_a_model_of_another_end() -> None:
     """Outputs that are not raw maps are named in the error."""
     model = raw_passthrough(tiny_spec())
@@ -226,9 +272,9 @@ def test_attach_refuses_a_second_head() -> None:
         attach_predictions(model, spec)
 
 
-@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (16, 8), (17, 7)])
+@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (21, 10), (16, 8), (17, 7)])
 def test_attach_refuses_other_versions(opset: int, ir_version: int) -> None:
-    """The function is written in opset 17, and functions came with IR 8."""
+    """Opsets are those that passes write, 17, 19 and 22, and functions came with IR 8."""
     spec = tiny_spec()
     model = raw_passthrough(spec)
     model.opset_imports[""] = opset

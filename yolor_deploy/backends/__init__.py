@@ -63,7 +63,8 @@ def open_for_accuracy(artifact: Artifact, *, with_raw: bool = False) -> Session:
         open_with_raw,
     )
 
-    is_native = artifact.meta.precision == "fp32" or artifact.meta.target == DEFAULT_BACKEND
+    meta = artifact.meta
+    is_native = (meta.precision, meta.target) == ("fp32", None) or meta.target == DEFAULT_BACKEND
     if not is_native:
         return open_reference(artifact, with_raw=with_raw)
     return open_with_raw(artifact) if with_raw else open_session(artifact)

@@ -42,15 +42,15 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="yolor-deploy",
-    help="From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven ONNX file.",
+    help="From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven model of few bits.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 _IN_ORDER_OF_USE: dict[str, Callable[..., None]] = {
     "export": export,
-    "tune": tune,
     "build": build,
+    "tune": tune,
     "verify": verify,
     "eval": evaluate,
     "diff": diff,
@@ -78,7 +78,7 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven ONNX file."""
+    """From a trained YOLOR or Scaled-YOLOv4 checkpoint to a proven model of few bits."""
     del version
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -31,7 +31,8 @@ def build(
         str | None,
         typer.Option(
             metavar="|".join(GRAPH_TARGETS),
-            help="Runtime that 8-bit layers are laid out for [default: the backend].",
+            help="Runtime that 8-bit layers are laid out for.",
+            show_default="the backend",
         ),
     ] = None,
     fp32: Annotated[bool, typer.Option("--fp32", help="Single precision.")] = False,
@@ -47,11 +48,15 @@ def build(
     ] = None,
     calibration_file: Annotated[
         Path | None,
-        typer.Option(help="Keeps what was seen of them [default: beside the model]."),
+        typer.Option(help="Keeps what was seen of them.", show_default="beside the model"),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="max|percentile|entropy|mse", help="Of choosing ranges."),
+        typer.Option(
+            metavar="max|percentile|entropy|mse",
+            help="How ranges are chosen.",
+            show_default="the best of the target",
+        ),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Take at most so many, spread evenly.")] = None,
     keep: Annotated[
@@ -79,7 +84,7 @@ def build(
 
     kept = list(keep or [])
     if tuning is not None:
-        from yolor_deploy.tuning_file import read_tuning  # noqa: PLC0415 - beside its use
+        from yolor_deploy.tuning.file import read_tuning  # noqa: PLC0415 - beside its use
 
         kept += read_tuning(tuning, model=model).keep
     config = BuildConfig(
@@ -112,13 +117,11 @@ def _calibration(
     limit: int | None,
 ) -> Any:
     from yolor_deploy.measure.ranges import CalibrationMethod  # noqa: PLC0415 - numpy
-    from yolor_deploy.precision_stages import (  # noqa: PLC0415 - numpy
-        DEFAULT_METHOD,
-        CalibrationConfig,
-    )
+    from yolor_deploy.precision_stages import CalibrationConfig  # noqa: PLC0415 - numpy
 
-    chosen: Any = method or DEFAULT_METHOD
-    _require(chosen, get_args(CalibrationMethod), "--method")
+    chosen: Any = method
+    if chosen is not None:
+        _require(chosen, get_args(CalibrationMethod), "--method")
     if not sources and file is None:
         return None
     return CalibrationConfig(

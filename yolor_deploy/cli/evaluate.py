@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from yolor_deploy.evaluation_report import Evaluation, PairEvaluation
+    from yolor_deploy.evaluation.report import Evaluation, PairEvaluation
     from yolor_deploy.measure.bootstrap import Interval
 
 _SIZES = {
@@ -78,8 +78,8 @@ def evaluate(
 ) -> None:
     """Measure COCO average precision; of two models also their difference."""
     from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - --help stays fast
-    from yolor_deploy.evaluation import EvalConfig, evaluate_pair  # noqa: PLC0415
-    from yolor_deploy.evaluation import evaluate as evaluate_one  # noqa: PLC0415
+    from yolor_deploy.evaluation.run import EvalConfig, evaluate_pair  # noqa: PLC0415
+    from yolor_deploy.evaluation.run import evaluate as evaluate_one  # noqa: PLC0415
 
     if save_detections and other:
         raise typer.BadParameter("it takes one model", param_hint="--save-detections")
@@ -116,7 +116,7 @@ def evaluate(
 def _data_files(
     data: Path | None, annotations: Path | None, images: Path | None
 ) -> tuple[Path, Path]:
-    from yolor_deploy.evaluation_data import files_of_folder  # noqa: PLC0415 - Pillow
+    from yolor_deploy.evaluation.data import files_of_folder  # noqa: PLC0415 - Pillow
 
     if data and not (annotations or images):
         return files_of_folder(data)

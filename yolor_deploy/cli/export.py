@@ -42,7 +42,8 @@ def export(
     ] = None,
     names: Annotated[Path | None, typer.Option(help="File with one class name a line.")] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="Input size in pixels [default: native].")
+        str | None,
+        typer.Option(metavar="N|HxW", help="Input size in pixels.", show_default="native"),
     ] = None,
     batch: Annotated[
         str, typer.Option(metavar="N|MIN:OPT:MAX", help="Static batch, or a range.")

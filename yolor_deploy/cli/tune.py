@@ -14,8 +14,8 @@ from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import FLOAT_KINDS, GRAPH_TARGETS, Precision
 
 if TYPE_CHECKING:
-    from yolor_deploy.tuning import TuneConfig
-    from yolor_deploy.tuning_file import Tuning
+    from yolor_deploy.tuning.file import Tuning
+    from yolor_deploy.tuning.tune import TuneConfig
 
 _WORST = 10  # units in the table; the file has all
 
@@ -92,8 +92,8 @@ def tune(
     """Choose the layers that must not be quantised, by what they do to detections."""
     from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - rich
     from yolor_deploy.cli.stages import shown_stages  # noqa: PLC0415 - rich
-    from yolor_deploy.tuning import TuneConfig, require_met  # noqa: PLC0415 - late
-    from yolor_deploy.tuning import tune as run  # noqa: PLC0415 - late
+    from yolor_deploy.tuning.tune import TuneConfig, require_met  # noqa: PLC0415 - late
+    from yolor_deploy.tuning.tune import tune as run  # noqa: PLC0415 - late
 
     files = _data_files(data, annotations, images)
     config = TuneConfig(
@@ -153,7 +153,7 @@ def _calibration(
 def _data_files(
     data: Path | None, annotations: Path | None, images: Path | None
 ) -> tuple[Path | None, Path | None]:
-    from yolor_deploy.evaluation_data import files_of_folder  # noqa: PLC0415 - Pillow
+    from yolor_deploy.evaluation.data import files_of_folder  # noqa: PLC0415 - Pillow
 
     if data is None:
         return annotations, images
@@ -182,7 +182,7 @@ def _show(tuning: Tuning, config: TuneConfig) -> None:
 
 
 def _show_units(tuning: Tuning) -> None:
-    from yolor_deploy.tuning_search import by_gain  # noqa: PLC0415 - beside its use
+    from yolor_deploy.tuning.search import by_gain  # noqa: PLC0415 - beside its use
 
     gains = tuning.gains
     rows = {unit.name: unit for unit in tuning.units}

@@ -20,7 +20,7 @@ def verify(
         str | None, typer.Option(help="Darknet description: a file, or a published name.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Image or folder of images [default: a drawn image].")
+        Path | None, typer.Option(help="Image or folder of images.", show_default="a drawn image")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

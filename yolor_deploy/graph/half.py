@@ -51,9 +51,11 @@ def to_half(
 
     - A node takes and gives one type; where types meet there is one ``Cast`` per value and type.
     - Inputs of the graph keep their type and are cast once.
-    - Scales of ``Resize`` stay float32, integers stay integers.
+    - Scales of ``Resize`` and results of ``Constant`` stay float32, integers stay integers.
     - Weights are rounded once, to the nearest. A node with a weight beyond the range of the type
-      stays float32, and is listed.
+      stays float32, and is listed; so is one that reads it through a Q/DQ pair.
+    - A Q/DQ pair that none but nodes of float32 read is float32: its values may be beyond the range
+      too, and a cast behind it would break what a runtime fuses.
     - ``Softplus`` of float16 gets ``Min(x, 10)`` in front: a runtime may compute it as
       log(1 + exp(x)), whose exponential leaves the range of half above 11; Mish does not change,
       since tanh(softplus(10)) rounds to 1 in float32 already.
@@ -74,14 +76,15 @@ def to_half(
     elif any(node.op_type in _QUANTISERS for node in model.graph):
         raise_opset(model, QUANTISED_HALF_OPSET)
     too_large = _too_large(model.graph, kind)
-    change = _Change(model.graph, kind, frozenset(keep_float) | too_large.keys())
+    keep = _with_pairs(model.graph, {*keep_float, *too_large})
+    change = _Change(model.graph, kind, keep)
     for node in list(model.graph):
         change.node(node)
     if float_outputs:
         change.outputs()
     change.drop_unused()
     logger.info("to_half: %s, %d casts, %d nodes float32", kind, change.casts, len(change.keep))
-    return [HalfSite(name, reason) for name, reason in too_large.items()]
+    return [HalfSite(name, why) for name, why in too_large.items() if name not in keep_float]
 
 
 def round_to(values: _FloatArray, kind: HalfKind) -> npt.NDArray[np.generic]:
@@ -99,8 +102,26 @@ def _too_large(graph: ir.Graph, kind: HalfKind) -> dict[str, str]:
                 continue
             largest = float(np.max(np.abs(value.const_value.numpy()), initial=0.0))
             if largest > LARGEST[kind]:
-                found[str(node.name)] = f"{value.name} holds {largest:.3g}, beyond {kind}"
+                reason = f"{value.name} holds {largest:.3g}, beyond {kind}"
+                found |= {str(reader.name): reason for reader in _computing(node)}
     return found
+
+
+def _computing(node: ir.Node) -> list[ir.Node]:
+    """Return the node, or what reads it through a Q/DQ pair."""
+    if node.op_type not in _QUANTISERS:
+        return [node]
+    return [reader for use in node.outputs[0].uses() for reader in _computing(use.node)]
+
+
+def _with_pairs(graph: ir.Graph, keep: set[str]) -> frozenset[str]:
+    """Add the Q/DQ pairs that only nodes of float32 read."""
+    with_pairs = set(keep)
+    for node in reversed(graph):
+        readers = [str(use.node.name) for value in node.outputs for use in value.uses()]
+        if node.op_type in _QUANTISERS and readers and with_pairs.issuperset(readers):
+            with_pairs.add(str(node.name))
+    return frozenset(with_pairs)
 
 
 class _Change:
@@ -117,6 +138,8 @@ class _Change:
     def node(self, node: ir.Node) -> None:
         """Give one node its type."""
         wanted = ir.DataType.FLOAT if node.name in self.keep else self.dtype
+        if node.op_type == "Constant":
+            return
         if node.op_type == "Cast":
             if node.attributes["to"].as_int() == ir.DataType.FLOAT:
                 node.attributes["to"] = ir.AttrInt64("to", wanted.value)
@@ -125,8 +148,9 @@ class _Change:
                 self._limit(node)
             exempt = _ALWAYS_FLOAT.get(node.op_type, ())
             for position, value in enumerate(node.inputs):
-                if value is not None and position not in exempt and value.dtype in _FLOATS:
-                    node.replace_input_with(position, self._as(value, wanted, node))
+                if value is not None and value.dtype in _FLOATS:
+                    dtype = ir.DataType.FLOAT if position in exempt else wanted
+                    node.replace_input_with(position, self._as(value, dtype))
         for value in node.outputs:
             if value.dtype in _FLOATS:
                 value.type = ir.TensorType(wanted)
@@ -148,7 +172,7 @@ class _Change:
             if not value.uses() and not value.is_graph_output():
                 self.graph.initializers.pop(name)
 
-    def _as(self, value: ir.Value, wanted: ir.DataType, reader: ir.Node) -> ir.Value:
+    def _as(self, value: ir.Value, wanted: ir.DataType) -> ir.Value:
         """Return a value in the type wanted: itself, a rounded weight, or a cast of it."""
         if value.dtype == wanted:
             return value
@@ -164,7 +188,6 @@ class _Change:
                 else:
                     self.graph.insert_after(producer, cast)
                 self.copies[key] = cast.outputs[0]
-        del reader
         return self.copies[key]
 
     def _rounded(self, value: ir.Value) -> ir.Value:
@@ -199,7 +222,7 @@ class _Change:
             const_value=constant,
         )
         self.graph.register_initializer(bound)
-        least = ir.node("Min", [self._as(x, self.dtype, node), bound], name=name)
+        least = ir.node("Min", [self._as(x, self.dtype), bound], name=name)
         result = least.outputs[0]
         result.name, result.shape, result.type = name, x.shape, ir.TensorType(self.dtype)
         self.graph.insert_before(node, least)

@@ -52,11 +52,11 @@ class QdqPlan:
 def plan_qdq(model: ir.Model, *, keep: Collection[str] = ()) -> QdqPlan:
     """Choose the values of a network that are quantised.
 
-    - The input of every convolution, but of the detection convolutions (those that nothing but
-      other operators separates from an output) and of those named in ``keep``.
+    - The input of every convolution, but of the detection convolutions (those that no other
+      convolution separates from an output) and of those named in ``keep``.
     - Backwards from there the inputs of ``Concat``, ``MaxPool``, ``Resize`` and the like, and both
       inputs of a residual ``Add``, so that the chain between two convolutions stays in 8 bits. Not
-      those of a node named in ``keep``.
+      those of a node named in ``keep``, nor of one that reads a constant.
     - Values that such operators join share a scale, or the chain would be requantised on the way;
       an ``Add`` computes, so its three scales are free.
     - A value is quantised once, whoever reads it.
@@ -66,7 +66,7 @@ def plan_qdq(model: ir.Model, *, keep: Collection[str] = ()) -> QdqPlan:
         keep: Names of nodes that stay in float.
     """
     graph = model.graph
-    detection = _detection_convolutions(graph)
+    detection = detection_end(graph)
     kept: list[tuple[str, str]] = []
     convolutions: list[str] = []
     reads: list[tuple[str, int]] = []
@@ -126,21 +126,17 @@ def insert_qdq(
         raise_opset(model, QUANTISED_HALF_OPSET)
     graph = model.graph
     nodes = {str(node.name): node for node in graph}
-    values = {str(v.name): v for v in graph.inputs} | {
-        str(v.name): v for node in graph for v in node.outputs
-    }
-    scales = {
-        name: max(largest(group) / LARGEST_CODE[kind], _SMALLEST_SCALE)
-        for group in plan.groups
-        for name in group
-    }
+    scales: dict[str, float] = {}
+    for group in plan.groups:
+        scale_of_group = max(largest(group) / LARGEST_CODE[kind], _SMALLEST_SCALE)
+        scales |= dict.fromkeys(group, scale_of_group)
     quantised: dict[ir.Value, ir.Value] = {}
     for name, position in plan.reads:
         value = nodes[name].inputs[position]
         assert value is not None
         if value not in quantised:
             scale = np.array(scales[str(value.name)], np.float32)
-            quantised[value] = _pair(graph, values[str(value.name)], scale, kind, axis=None)
+            quantised[value] = _pair(graph, value, scale, kind, axis=None)
         nodes[name].replace_input_with(position, quantised[value])
     for name in plan.convolutions:
         weight = nodes[name].inputs[1]
@@ -165,28 +161,28 @@ def is_quantised(model: ir.Model) -> bool:
     return any(node.op_type in kinds for node in model.graph)
 
 
-def _detection_convolutions(graph: ir.Graph) -> set[ir.Node]:
+def detection_end(graph: ir.Graph) -> set[ir.Node]:
+    """Return the detection convolutions, and all that stands between them and the outputs."""
     found: set[ir.Node] = set()
     open_values = list(graph.outputs)
     while open_values:
         node = open_values.pop().producer()
         if node is None or node in found:
             continue
-        if node.op_type == "Conv":
-            found.add(node)
-        else:
+        found.add(node)
+        if node.op_type != "Conv":
             open_values += [value for value in node.inputs if value is not None]
     return found
 
 
 def _chained_inputs(node: ir.Node) -> list[int]:
     """Return the inputs that are quantised because the result is."""
-    if node.op_type == "Add":
-        computed = [i for i, v in enumerate(node.inputs) if v is not None and v.const_value is None]
-        return computed if len(computed) == 2 else []  # noqa: PLR2004 - a residual, not a constant
-    if node.op_type not in SELECTING:
+    if node.op_type != "Add" and node.op_type not in SELECTING:
         return []
-    return list(range(_ACTIVATION_INPUTS.get(node.op_type, len(node.inputs))))
+    positions = range(_ACTIVATION_INPUTS.get(node.op_type, len(node.inputs)))
+    read = [node.inputs[position] for position in positions]
+    is_computed = all(value is not None and value.const_value is None for value in read)
+    return list(positions) if is_computed else []  # an added constant is no residual
 
 
 class _Joined:

@@ -26,7 +26,7 @@ def raise_opset(model: ir.Model, opset: int) -> int:
 
     Args:
         model: Of opset 17 or later, changed in place, its functions included.
-        opset: 17, 19 or 22; one below the model's changes nothing.
+        opset: 17, 19 or 22; one below the model's raises its functions to the model's.
 
     Returns:
         The number of operators rewritten.
@@ -47,7 +47,7 @@ def raise_opset(model: ir.Model, opset: int) -> int:
     opset = max(opset, current)
     model.opset_imports[""] = opset
     model.graph.opset_imports[""] = opset
-    model.ir_version = max(model.ir_version, _IR_VERSIONS[opset])
+    model.ir_version = max(model.ir_version, _IR_VERSIONS.get(opset, 0))
     changed = 0
     containers: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for container in containers:

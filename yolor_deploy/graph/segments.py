@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+_MAPS = (ir.DataType.FLOAT, ir.DataType.UINT8)  # of one row an image, unlike integers of shapes
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -20,8 +22,9 @@ class Segment:
     Attributes:
         model: ONNX of its own, with its weights.
         inputs: Names of the values that it reads.
-        outputs: Names of the values that it gives: every float result, one by one.
-        read_later: Names of all values, of this piece or of earlier ones, that later pieces read.
+        outputs: Names of the values that it gives: every float result, and what else later pieces
+            read, such as a shape.
+        read_later: Names of the values, of this piece or of earlier ones, that later pieces read.
     """
 
     model: ir.Model
@@ -51,10 +54,13 @@ def cut_into_segments(model: ir.Model, *, segment_bytes: int) -> list[Segment]:
     for number, piece in enumerate(pieces):
         for node in piece:
             last_read.update({str(v.name): number for v in node.inputs if v is not None})
-    return [
-        _segment(model, piece, {name for name, last in last_read.items() if last > number})
-        for number, piece in enumerate(pieces)
-    ]
+    segments = []
+    known = {str(value.name) for value in graph.inputs}
+    for number, piece in enumerate(pieces):
+        known |= {str(value.name) for node in piece for value in node.outputs}
+        known = {name for name in known if last_read.get(name, 0) > number}
+        segments.append(_segment(model, piece, known))
+    return segments
 
 
 def _segment(model: ir.Model, nodes: Sequence[ir.Node], read_later: set[str]) -> Segment:
@@ -70,15 +76,18 @@ def _segment(model: ir.Model, nodes: Sequence[ir.Node], read_later: set[str]) ->
     copies = {name: _copy(value) for name, value in (inputs | weights).items()}
     for value in (copies[name] for name in inputs):
         assert value.shape is not None
-        value.shape = ir.Shape(["batch", *list(value.shape)[1:]])  # one image, whatever the batch
+        if value.dtype in _MAPS:
+            value.shape = ir.Shape(["batch", *list(value.shape)[1:]])  # any number of images
     for node in nodes:
         for value in node.outputs:
-            copies[str(value.name)] = ir.Value(name=value.name, type=value.type)
+            assert value.shape is not None
+            rank = ir.Shape([None] * len(value.shape))  # sides are inferred anew, for any batch
+            copies[str(value.name)] = ir.Value(name=value.name, type=value.type, shape=rank)
     outputs = [
         str(value.name)
         for node in nodes
         for value in node.outputs
-        if value.dtype == ir.DataType.FLOAT
+        if value.dtype == ir.DataType.FLOAT or value.name in read_later
     ]
     graph = ir.Graph(
         [copies[name] for name in inputs],

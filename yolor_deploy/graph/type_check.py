@@ -13,18 +13,7 @@ import onnx_ir as ir
 
 from yolor_deploy.core.errors import PassError
 
-_TYPE_NAMES = {
-    ir.DataType.FLOAT: "tensor(float)",
-    ir.DataType.FLOAT16: "tensor(float16)",
-    ir.DataType.BFLOAT16: "tensor(bfloat16)",
-    ir.DataType.DOUBLE: "tensor(double)",
-    ir.DataType.INT8: "tensor(int8)",
-    ir.DataType.UINT8: "tensor(uint8)",
-    ir.DataType.INT32: "tensor(int32)",
-    ir.DataType.INT64: "tensor(int64)",
-    ir.DataType.BOOL: "tensor(bool)",
-    ir.DataType.FLOAT8E4M3FN: "tensor(float8e4m3fn)",
-}
+_TYPE_NAMES = {dtype: f"tensor({dtype.name.lower()})" for dtype in ir.DataType}  # as schemas say
 _TYPES = {name: dtype for dtype, name in _TYPE_NAMES.items()}
 _INTEGER_CONSTANTS = ("value_int", "value_ints")
 Types = dict[ir.Value, ir.DataType]
@@ -41,7 +30,8 @@ def require_typed(model: ir.Model) -> int:
 
     Raises:
         PassError: An operator mixes types, takes one that its schema does not allow, is unknown,
-            or gives another type than is declared. The operator is named.
+            reads what no operator gives before it, or gives another type than is declared. The
+            operator is named.
     """
     types: Types = {}
     for value in model.graph.inputs:
@@ -95,6 +85,8 @@ def _check_node(node: ir.Node, types: Types, opsets: Mapping[str, int]) -> None:
     for position, value in enumerate(node.inputs):
         if value is None:
             continue
+        if value not in types:
+            raise _mixed(node, f"no operator before it gives {value.name}")
         parameter = schema.inputs[min(position, len(schema.inputs) - 1)]
         _bind(node, parameter, str(value.name), types[value], bound, allowed)
     for position, value in enumerate(node.outputs):

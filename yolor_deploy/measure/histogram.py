@@ -18,6 +18,8 @@ _SMALLEST_LIMIT = 2.0**-40
 class Histogram:
     """Magnitudes in equal bins from 0 to a power of two, and the exact extremes.
 
+    A bin holds its upper end and not its lower one; 0 is in the first.
+
     When a larger value comes, the power of two grows and neighbouring bins are added up: the counts
     are those that one pass with the final limit would have given, whatever the order.
 
@@ -43,8 +45,8 @@ class Histogram:
     def add(self, values: npt.NDArray[np.float32]) -> None:
         """Count the values of a tensor: all for the extremes, at most 262,144 for the bins.
 
-        Larger tensors are sampled with an even step that is odd, so that it does not stay in a
-        column of a map.
+        Of a larger one every third, fifth .. value is taken, never every second, so that the sample
+        does not stay in a column of a map.
         """
         flat = values.reshape(-1)
         if not flat.size:
@@ -61,16 +63,20 @@ class Histogram:
         step = -(-flat.size // MOST_VALUES) | 1
         sample = np.abs(flat[::step])
         self.tiny += int(np.count_nonzero((sample < SMALLEST_NORMAL_HALF) & (sample > 0)))
-        index = (sample * np.float32(BINS / self.limit)).astype(np.int32)
-        np.minimum(index, BINS - 1, out=index)  # the limit itself
-        self.counts += np.bincount(index, minlength=BINS)
+        # Exact: the factor is a power of two. The upper end is inside, or a value that is the
+        # limit today were in another bin once the limit has grown.
+        index = np.ceil(sample * np.float32(BINS / self.limit)).astype(np.int32)
+        counts = np.bincount(index, minlength=BINS + 1)
+        self.counts += counts[1:]
+        self.counts[0] += counts[0]
 
     def merged(self, other: Histogram) -> Histogram:
         """Return the histogram of both."""
         total = Histogram(self.limit, self.counts.copy(), self.minimum, self.maximum)
-        total._grow(max(other.limit, _SMALLEST_LIMIT))
         addend = Histogram(other.limit, other.counts.copy())
-        addend._grow(total.limit)
+        if self.limit or other.limit:
+            total._grow(other.limit)
+            addend._grow(total.limit)
         total.counts += addend.counts
         total.minimum = min(self.minimum, other.minimum)
         total.maximum = max(self.maximum, other.maximum)

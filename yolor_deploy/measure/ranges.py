@@ -14,7 +14,7 @@ CalibrationMethod = Literal["max", "percentile", "entropy", "mse"]
 METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 PERCENTILE = 99.99
 _LEVELS = 128  # of the magnitude in 8 signed bits
-_MSE_STEPS = 200
+_STEPS = 200
 _FloatArray = npt.NDArray[np.float64]
 
 
@@ -57,8 +57,8 @@ def _mse(histogram: Histogram) -> float:
     used = histogram.counts > 0
     values, counts = histogram.centres()[used], histogram.counts[used].astype(np.float64)
     best, least = histogram.largest, np.inf
-    for step in range(_MSE_STEPS, 0, -1):  # the widest first: of equal ones it clips least
-        largest = histogram.largest * step / _MSE_STEPS
+    for step in range(_STEPS, 0, -1):  # the widest first: of equal ones it clips least
+        largest = histogram.largest * step / _STEPS
         scale = largest / (_LEVELS - 1)
         rounded = np.minimum(np.rint(values / scale), _LEVELS - 1) * scale
         # Within a bin the values are spread; their mean square about the centre is the same for all
@@ -72,7 +72,8 @@ def _entropy(histogram: Histogram) -> float:
     counts = histogram.counts.astype(np.float64)
     last = int(np.flatnonzero(counts)[-1]) + 1
     best, least = histogram.largest, np.inf
-    for width in range(_LEVELS, last + 1, max(1, (last - _LEVELS) // _MSE_STEPS)):
+    step = max(1, (last - _LEVELS) // _STEPS)
+    for width in range(last, _LEVELS - 1, -step):  # the widest first: of equal ones it clips least
         divergence = _divergence(counts[:last], width)
         if divergence < least:
             best, least = float(histogram.edges()[width]), divergence

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import onnx_ir as ir
+
 from yolor_deploy.backends.onnxruntime.reference import session_of_model
 from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact
@@ -34,7 +36,12 @@ class Observer:
             session_of_model(segment.model, artifact, threads=granted_cores(), keeps_memory=False)
             for segment in self._segments
         ]
-        self.names = [name for segment in self._segments for name in segment.outputs]
+        self.names = [
+            str(value.name)
+            for segment in self._segments
+            for value in segment.model.graph.outputs
+            if value.dtype == ir.DataType.FLOAT
+        ]
 
     def run(self, tensor: Array) -> Iterator[tuple[str, FloatArray]]:
         """Run the network on a batch, and yield each float result by its name, in order.
@@ -58,4 +65,6 @@ class Observer:
             del feed
             while results:
                 name = next(iter(results))
-                yield name, results.pop(name)
+                value = results.pop(name)
+                if value.dtype.kind == "f":
+                    yield name, value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from yolor_deploy.graph.insert_qdq import plan_qdq
+from yolor_deploy.graph.insert_qdq import detection_end, plan_qdq
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,10 @@ def quantise_for_cpu(
     """Quantise a network by ``onnxruntime.quantization``, with ranges that are known already.
 
     - Weights have 7 bits, one scale per output channel: two products of 8 bits, added up in 16 as
-      processors without VNNI do, may saturate (255 * 127 * 2 > 32767, 255 * 63 * 2 is below).
-    - Float stay: the detection convolutions; convolutions of fewer than 8 input channels, where
-      the integer kernel is slower; those named in ``keep``; the activation functions of these, and
-      Mish, which has no integer kernel.
+      processors without VNNI do, may saturate (255 * 127 * 2 > 32767, 255 * 64 * 2 is below).
+    - Float stay: the detection convolutions and what follows them; convolutions of fewer than 8
+      input channels, where the integer kernel is slower; those named in ``keep``; the activation
+      functions of these, and Mish, which has no integer kernel.
 
     Args:
         model: A network without head, in float32; used up.
@@ -117,6 +117,7 @@ def _kept(model: ir.Model, keep: Collection[str]) -> tuple[tuple[str, str], ...]
 def _excluded(model: ir.Model, kept: dict[str, str], keep: Collection[str]) -> set[str]:
     """Return the nodes that stay float: those asked for, and activations of float results."""
     excluded = set(keep) | kept.keys()
+    excluded |= {str(node.name) for node in detection_end(model.graph)}
     for node in model.graph:
         name = str(node.name)
         if node.op_type in {"Softplus", "Tanh"}:

@@ -13,7 +13,7 @@ import numpy as np
 
 from yolor_deploy.backends import open_for_accuracy
 from yolor_deploy.build_limits import target_of
-from yolor_deploy.calibration_file import Calibration
+from yolor_deploy.calibration.file import Calibration
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact, output_names
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.runtime import Array, Session

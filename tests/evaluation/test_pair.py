@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.coco import OBJECTS, SCENES, eval_config, perfect, planting, session_of, write_coco
-from yolor_deploy.evaluation import evaluate_pair
+from yolor_deploy.evaluation.run import evaluate_pair
 
 
 def test_evaluate_pair_sees_a_worse_model(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.graph.tiny_graphs import tiny_spec, written_artifact
 from yolor_deploy.core.artifact import sha256_of_file
 from yolor_deploy.core.errors import ArtifactError, EvaluationError
-from yolor_deploy.tuning_file import (
+from yolor_deploy.tuning.file import (
     Trial,
     Tuning,
     TuningStore,

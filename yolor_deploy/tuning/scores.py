@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from yolor_deploy.calibration_images import CalibrationImages
+from yolor_deploy.calibration.images import CalibrationImages
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.detections import Detections
@@ -20,8 +20,8 @@ from yolor_deploy.core.nms import non_max_suppression
 from yolor_deploy.core.runtime import Array, Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.detector import Detector
-from yolor_deploy.evaluation_data import ClassMatching, EvaluationData, match_classes, read_data
-from yolor_deploy.evaluation_protocol import YOLOR_NMS
+from yolor_deploy.evaluation.data import ClassMatching, EvaluationData, match_classes, read_data
+from yolor_deploy.evaluation.protocol import YOLOR_NMS
 from yolor_deploy.measure.accuracy import (
     accuracy_from_evaluator,
     coco_evaluator,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolor_deploy.tuning_search import (
+from yolor_deploy.tuning.search import (
     Budget,
     BudgetSpentError,
     Purpose,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.calibration_sets import FORMS, GOOD, names_of, spec_of, spoil_truncated, tensor_at
-from yolor_deploy.calibration_images import find_calibration_images
+from yolor_deploy.calibration.images import find_calibration_images
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import InputDtype, InputLayout

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from yolor_deploy.tuning_units import multiply_adds_of, predicted_time, units_of
+from yolor_deploy.tuning.units import multiply_adds_of, predicted_time, units_of
 
 Row = tuple[str, tuple[int, int, int, int], int]
 """Name, weight [out, in, height, width], side of the result."""

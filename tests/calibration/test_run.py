@@ -12,9 +12,9 @@ from tests.calibration_sets import folder_of
 from tests.exports import exported
 from tests.tiny_checkpoints import write_tiny_checkpoint
 from yolor_deploy.backends.onnxruntime.observer import Observer
-from yolor_deploy.calibration import calibrate, load_calibration
-from yolor_deploy.calibration_file import Calibration, read_calibration
-from yolor_deploy.calibration_images import find_calibration_images
+from yolor_deploy.calibration.file import Calibration, read_calibration
+from yolor_deploy.calibration.images import find_calibration_images
+from yolor_deploy.calibration.run import calibrate, load_calibration
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, EvaluationError
 
@@ -39,7 +39,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     run = Observer.run
 
-    def counted(self: Observer, tensor: np.ndarray) -> object:  # type: ignore[type-arg]
+    def counted(self: Observer, tensor: np.ndarray) -> object:
         seen.append(1)
         return run(self, tensor)
 

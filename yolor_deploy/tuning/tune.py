@@ -16,28 +16,28 @@ from pathlib import Path
 from yolor_deploy import __version__
 from yolor_deploy.build_limits import require_buildable, require_float_network
 from yolor_deploy.build_proof import sample_tensors
-from yolor_deploy.calibration_file import Calibration
-from yolor_deploy.calibration_images import CalibrationImages, find_calibration_images
+from yolor_deploy.calibration.file import Calibration
+from yolor_deploy.calibration.images import CalibrationImages, find_calibration_images
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import BackendUnavailableError, BuildError, EvaluationError
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.runtime import Array
-from yolor_deploy.evaluation_data import ClassMatching
+from yolor_deploy.evaluation.data import ClassMatching
 from yolor_deploy.measure.ranges import CalibrationMethod
 from yolor_deploy.output_file import require_writable
 from yolor_deploy.precision_stages import DEFAULT_METHODS, CalibrationConfig, lower, ranges_for
-from yolor_deploy.tuning_file import Tuning, TuningStore, UnitResult
-from yolor_deploy.tuning_run import TuningRun
-from yolor_deploy.tuning_scores import (
+from yolor_deploy.tuning.file import Tuning, TuningStore, UnitResult
+from yolor_deploy.tuning.run import TuningRun
+from yolor_deploy.tuning.scores import (
     DEFAULT_IMAGES,
     TRUTH_THRESHOLD,
     AgreementScorer,
     AnnotatedScorer,
     Scorer,
 )
-from yolor_deploy.tuning_search import Budget, search
-from yolor_deploy.tuning_trials import TrialModels
-from yolor_deploy.tuning_units import Grouping, multiply_adds_of, rate_of, units_of
+from yolor_deploy.tuning.search import Budget, search
+from yolor_deploy.tuning.trials import TrialModels
+from yolor_deploy.tuning.units import Grouping, multiply_adds_of, rate_of, units_of
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def tune(config: TuneConfig, *, note: Note = logger.info, progress: Progress = _
     )
     run.finish(complete=complete)
     if config.picture:
-        from yolor_deploy.tuning_picture import write_picture  # noqa: PLC0415 - matplotlib
+        from yolor_deploy.tuning.picture import write_picture  # noqa: PLC0415 - matplotlib
 
         write_picture(store.tuning, config.picture_file, title=source.path.name)
     return store.tuning

@@ -17,7 +17,7 @@ from tests.calibration_sets import (
     spoil_truncated,
     tensor_at,
 )
-from yolor_deploy.calibration_images import find_calibration_images
+from yolor_deploy.calibration.images import find_calibration_images
 from yolor_deploy.core.errors import EvaluationError
 
 

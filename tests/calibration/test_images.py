@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.shapes.generate import generate
 from tests.calibration_sets import FORMS, folder_of, names_of, picture, spec_of, tensor_at
 from tests.sessions import FakeSession, artifact, one_box_each
-from yolor_deploy.calibration_images import find_calibration_images, preprocessing_of
+from yolor_deploy.calibration.images import find_calibration_images, preprocessing_of
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import DetectorSpec, InputDtype, InputLayout, LetterboxRule
 from yolor_deploy.detector import Detector
@@ -132,7 +132,7 @@ def test_finding_reads_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         opened.append(path)
         return picture(0)
 
-    monkeypatch.setattr("yolor_deploy.calibration_images.load_image", load)
+    monkeypatch.setattr("yolor_deploy.calibration.images.load_image", load)
 
     images = find_calibration_images([folder_of(tmp_path, 5)])
     images.digest()

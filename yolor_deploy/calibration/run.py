@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolor_deploy.calibration_file import (
+from yolor_deploy.calibration.file import (
     Calibration,
     CalibrationManifest,
     read_calibration,
@@ -18,7 +18,7 @@ from yolor_deploy.calibration_file import (
     require_same_image,
     write_calibration,
 )
-from yolor_deploy.calibration_images import (
+from yolor_deploy.calibration.images import (
     CalibrationImages,
     CalibrationKind,
     CalibrationTensor,

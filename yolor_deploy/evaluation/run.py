@@ -20,15 +20,15 @@ from yolor_deploy.core.image import load_image
 from yolor_deploy.core.runtime import Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.detector import Detector, open_session
-from yolor_deploy.evaluation_data import ClassMatching, EvaluationData, match_classes, read_data
-from yolor_deploy.evaluation_protocol import (
+from yolor_deploy.evaluation.data import ClassMatching, EvaluationData, match_classes, read_data
+from yolor_deploy.evaluation.protocol import (
     YOLOR_NMS,
     Protocol,
     ProtocolName,
     letterbox_protocol,
     yolor_protocol,
 )
-from yolor_deploy.evaluation_report import Evaluation, PairEvaluation
+from yolor_deploy.evaluation.report import Evaluation, PairEvaluation
 from yolor_deploy.measure.accuracy import (
     accuracy_from_evaluator,
     coco_evaluator,

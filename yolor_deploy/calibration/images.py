@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from yolor_deploy.calibration.tensors import tensor_from_file, tensors_in_file
 from yolor_deploy.core.artifact import sha256_of_file
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import letterbox, load_image, tensor_from_images
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import DetectorSpec
-from yolor_deploy.tensor_files import tensor_from_file, tensors_in_file
 
 CalibrationKind = Literal["images", "tensors"]
 

@@ -29,7 +29,7 @@ from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import ArtifactError, BuildError, EvaluationError
 from yolor_deploy.core.runtime import Array, RawOutput
 from yolor_deploy.core.spec import BatchRange, NmsConfig
-from yolor_deploy.evaluation import evaluate
+from yolor_deploy.evaluation.run import evaluate
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.whole_file import whole_file
 from yolor_deploy.output_file import unwritable
-from yolor_deploy.tuning_search import Purpose, pareto_front
+from yolor_deploy.tuning.search import Purpose, pareto_front
 
 FORMAT = 1
 _KIND = "yolor-deploy tuning"

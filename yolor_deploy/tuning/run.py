@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import NmsConfig
-from yolor_deploy.tuning_file import Trial, TuningStore, Verification
-from yolor_deploy.tuning_scores import Scorer, changes_between
-from yolor_deploy.tuning_search import Budget, BudgetSpentError, Purpose, chosen_of
-from yolor_deploy.tuning_trials import NoiseOfUnits, TrialModels
-from yolor_deploy.tuning_units import predicted_time
+from yolor_deploy.tuning.file import Trial, TuningStore, Verification
+from yolor_deploy.tuning.scores import Scorer, changes_between
+from yolor_deploy.tuning.search import Budget, BudgetSpentError, Purpose, chosen_of
+from yolor_deploy.tuning.trials import NoiseOfUnits, TrialModels
+from yolor_deploy.tuning.units import predicted_time
 
 if TYPE_CHECKING:
-    from yolor_deploy.tuning import TuneConfig
+    from yolor_deploy.tuning.tune import TuneConfig
 
 _RANKING_SHARE = 0.25  # of the time budget, at most
 Note = Callable[[str], None]

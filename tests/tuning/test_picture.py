@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_tuning_file import TUNING
+from tests.tuning.test_file import TUNING
 from yolor_deploy.core.artifact import sha256_of_file
 from yolor_deploy.core.errors import ArtifactError
-from yolor_deploy.tuning_file import Tuning
-from yolor_deploy.tuning_picture import write_picture
+from yolor_deploy.tuning.file import Tuning
+from yolor_deploy.tuning.picture import write_picture
 
 GREEN, RED, BLUE = (0x2E, 0x8B, 0x57), (0xC0, 0x39, 0x2B), (0x2F, 0x6D, 0xB5)
 """Chosen; limit, or best where it is missed; several units."""

@@ -15,8 +15,8 @@ from tests.coco import OBJECTS, write_coco
 from tests.exports import exported, silent
 from tests.tiny_checkpoints import HEAD_CONVOLUTIONS, write_tiny_checkpoint
 from yolor_deploy import pipeline
-from yolor_deploy.calibration import calibrate
-from yolor_deploy.calibration_images import find_calibration_images
+from yolor_deploy.calibration.images import find_calibration_images
+from yolor_deploy.calibration.run import calibrate
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.errors import (
@@ -30,9 +30,9 @@ from yolor_deploy.core.precision import Precision
 from yolor_deploy.core.runtime import Session
 from yolor_deploy.options import BuildConfig
 from yolor_deploy.precision_stages import CalibrationConfig
-from yolor_deploy.tuning import TuneConfig, require_met, tune
-from yolor_deploy.tuning_file import Tuning, read_tuning
-from yolor_deploy.tuning_scores import AgreementScorer
+from yolor_deploy.tuning.file import Tuning, read_tuning
+from yolor_deploy.tuning.scores import AgreementScorer
+from yolor_deploy.tuning.tune import TuneConfig, require_met, tune
 
 LAYERS = tuple(f"module_list.{number}.Conv2d" for number in (0, 1, 2, 13))
 """Convolutions of the tiny model that can be quantised."""
@@ -230,7 +230,7 @@ def test_budget_ranks_units_before_it_measures_them(config: TuneConfig) -> None:
 
 def test_annotations_make_the_score_true_ap(config: TuneConfig, tmp_path: Path) -> None:
     """With annotations the float model's score is what ``eval`` says of it."""
-    from yolor_deploy.evaluation import EvalConfig, evaluate  # noqa: PLC0415 - of this test
+    from yolor_deploy.evaluation.run import EvalConfig, evaluate  # noqa: PLC0415 - of this test
 
     names = Artifact.read(config.model).meta.spec.class_names
     data = write_coco(tmp_path / "data", [OBJECTS, OBJECTS[:1]], names=names)

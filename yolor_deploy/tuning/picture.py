@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from yolor_deploy.core.whole_file import whole_file
 from yolor_deploy.output_file import unwritable
-from yolor_deploy.tuning_file import Trial, Tuning
+from yolor_deploy.tuning.file import Trial, Tuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from yolor_deploy.core.spec import NmsConfig
-from yolor_deploy.evaluation_data import ClassMatching
-from yolor_deploy.evaluation_protocol import Protocol
+from yolor_deploy.evaluation.data import ClassMatching
+from yolor_deploy.evaluation.protocol import Protocol
 from yolor_deploy.measure.accuracy import AccuracyReport
 from yolor_deploy.measure.bootstrap import ImageMatches, Interval
 

@@ -16,8 +16,8 @@ from yolor_deploy.core.artifact import ArtifactMeta
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.resize_area import resize_area
 from yolor_deploy.core.spec import HeadLevel, InputSpec, NmsConfig
-from yolor_deploy.evaluation import EvalConfig, evaluate
-from yolor_deploy.evaluation_protocol import Protocol, resize_long_side, yolor_protocol
+from yolor_deploy.evaluation.protocol import Protocol, resize_long_side, yolor_protocol
+from yolor_deploy.evaluation.run import EvalConfig, evaluate
 
 NMS = NmsConfig(max_detections=300)
 

@@ -1,0 +1,133 @@
+"""Time and memory of calibrating YOLOR-P6 at 1280 pixels, and what happens on an interrupt.
+
+From the root of the repository::
+
+    python -m benchmarks.calibration            # 100 images, some 15 minutes on two cores
+
+``build --int8`` runs as a process of its own, is interrupted once as Ctrl-C does, and goes on. Its
+memory is read twice a second; "extra" is what it has above the process that has only loaded the
+model into ONNX Runtime. The weights are random: time and memory do not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.process import ROOT, run, write_result
+
+BOUND_EXTRA_BYTES = 3_000_000_000
+_LOAD = """
+import sys
+from pathlib import Path
+from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.detector import open_session
+open_session(Artifact.read(Path(sys.argv[1])))
+"""
+
+
+def write_images(folder: Path, count: int) -> None:
+    """Write noisy pictures of blocks, 720 x 1280, the same for the same count."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        coarse = rng.integers(0, 256, (12, 20, 3)).repeat(60, axis=0)[:720].repeat(64, axis=1)
+        noise = rng.integers(-30, 31, coarse.shape)
+        picture = np.clip(coarse + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{index:03d}.png")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process has now; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    sizes = [int(line.split()[1]) for line in lines if line.startswith("VmRSS")]
+    return 1024 * sizes[0] if sizes else 0
+
+
+def watched(command: list[str], *, stop_after_s: float | None = None) -> dict[str, Any]:
+    """Run a command, and read its memory twice a second.
+
+    Args:
+        command: To run.
+        stop_after_s: Interrupt it then, as Ctrl-C does.
+    """
+    begin = time.perf_counter()
+    samples = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while process.poll() is None:
+            samples.append(resident_bytes(process.pid))
+            if stop_after_s and time.perf_counter() - begin > stop_after_s:
+                process.send_signal(signal.SIGINT)
+                stop_after_s = None
+            time.sleep(0.5)
+        assert process.stdout is not None
+        text = process.stdout.read().decode()
+    return {
+        "exit_code": process.returncode,
+        "wall_s": time.perf_counter() - begin,
+        "rss_bytes_by_half_second": samples,
+        "output": text[-2000:],
+    }
+
+
+def main() -> int:
+    """Run from the command line; 1 if the bound is missed or the interrupt lost images."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--folder", type=Path, default=ROOT / "out" / "calibration")
+    given = parser.parse_args()
+    folder = given.folder
+    images, model = folder / "images", folder / "yolor-p6.onnx"
+    write_images(images, given.images)
+    cli = [sys.executable, "-m", "yolor_deploy"]
+    if not model.exists():
+        run([*cli, "export", "yolor-p6", "-o", str(model)])
+    model.with_suffix(".calibration.npz").unlink(missing_ok=True)
+    loaded = run([sys.executable, "-c", _LOAD, str(model)]).peak_rss_bytes
+    command = [*cli, "build", str(model), "--int8", "--target", "tensorrt"]
+    command += ["--calibration", str(images), "-o", str(folder / "yolor-p6.int8.onnx")]
+    first = watched(command, stop_after_s=60)
+    state = model.with_suffix(".calibration.npz")
+    kept = len(_manifest(state)["images"])
+    second = watched(command)
+    done = len(_manifest(state)["images"])
+    steady = second["rss_bytes_by_half_second"]
+    thirds = [max(part) for part in np.array_split(np.array(steady), 3)]
+    extra = max(steady) - loaded
+    results = {
+        "images": done,
+        "loaded_model_rss_bytes": loaded,
+        "peak_extra_bytes": extra,
+        "bound_extra_bytes": BOUND_EXTRA_BYTES,
+        "peak_rss_by_third_bytes": [int(value) for value in thirds],
+        "interrupted": {"exit_code": first["exit_code"], "images_kept": kept},
+        "seconds_an_image": second["wall_s"] / max(1, done - kept),
+        "first_run": first,
+        "second_run": second,
+    }
+    write_result("calibration", "python -m benchmarks.calibration", results)
+    print(f"{results['seconds_an_image']:.1f} s an image, {extra / 1e9:.2f} GB extra")
+    return int(extra > BOUND_EXTRA_BYTES or done != given.images or second["exit_code"] != 0)
+
+
+def _manifest(path: Path) -> Any:
+    from dataclasses import asdict
+
+    from yolor_deploy.calibration.file import read_calibration
+
+    return asdict(read_calibration(path).manifest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The images of a calibration, and what a network makes of them."""

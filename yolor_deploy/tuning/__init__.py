@@ -1,0 +1,1 @@
+"""Which layers of a network are worth more than 8 bits."""
