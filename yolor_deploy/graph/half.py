@@ -193,6 +193,8 @@ class _Change:
     def _rounded(self, value: ir.Value) -> ir.Value:
         assert value.const_value is not None
         array = round_to(value.const_value.numpy(), self.kind)
+        if any(use.idx == 1 and use.node.op_type in _QUANTISERS for use in value.uses()):
+            array = _not_below(array, value.const_value.numpy())
         name = f"{value.name}.{self.kind}"
         copy = ir.Value(
             name=name,
@@ -227,6 +229,16 @@ class _Change:
         result.name, result.shape, result.type = name, x.shape, ir.TensorType(self.dtype)
         self.graph.insert_before(node, least)
         node.replace_input_with(0, result)
+
+
+def _not_below(rounded: npt.NDArray[np.generic], exact: _FloatArray) -> npt.NDArray[np.generic]:
+    """Return positive values of 16 bits, the next larger one where rounding went down.
+
+    A scale that was rounded down would clip the largest value; in the subnormals by some percent.
+    """
+    bits = rounded.view(np.uint16).copy()
+    bits[rounded.astype(np.float32) < exact] += 1  # of positive floats, the next one
+    return bits.view(rounded.dtype)
 
 
 def _short(dtype: ir.DataType) -> str:
