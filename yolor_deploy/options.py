@@ -68,4 +68,4 @@ class BuildConfig:
 def method_of(config: BuildConfig) -> CalibrationMethod:
     """Return how the ranges of a build are chosen."""
     asked = config.calibration.method if config.calibration else None
-    return asked or DEFAULT_METHODS[config.target]
+    return asked or DEFAULT_METHODS[config.precision.quantised or "int8"]

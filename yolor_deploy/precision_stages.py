@@ -13,7 +13,7 @@ from yolor_deploy.calibration.images import CalibrationImages, find_calibration_
 from yolor_deploy.calibration.run import calibrate, load_calibration
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import BuildError
-from yolor_deploy.core.precision import GraphTarget, Precision
+from yolor_deploy.core.precision import GraphTarget, Precision, QuantisedKind
 from yolor_deploy.measure.hazards import TensorRange, tensor_ranges
 from yolor_deploy.measure.histogram import Histogram
 from yolor_deploy.measure.ranges import CalibrationMethod, largest_of
@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_METHODS: Mapping[GraphTarget, CalibrationMethod] = {
-    "onnxruntime": "mse",
-    "tensorrt": "percentile",
-}
-"""What scored best on two trained detectors: benchmarks/results/precision.json."""
-DEFAULT_METHOD = DEFAULT_METHODS["tensorrt"]
+DEFAULT_METHODS: Mapping[QuantisedKind, CalibrationMethod] = {"int8": "mse", "fp8": "max"}
+"""What lost least on two trained detectors, on average: benchmarks/results/precision.json."""
 Progress = Callable[[int, int], None]
 
 
@@ -39,7 +35,7 @@ class CalibrationConfig:
     Attributes:
         images: Files, folders, patterns; empty where the file holds a complete calibration.
         file: Distributions on disk: goes on where an earlier run stopped, serves later builds.
-        method: How a range is chosen from a distribution; None for the best one of the target.
+        method: How a range is chosen from a distribution; None for ``DEFAULT_METHODS``.
         limit: The most images to take; None for all.
     """
 
@@ -146,7 +142,7 @@ def lower(
         target: Runtime whose layout of Q/DQ pairs is written.
         calibration: Distributions of its values; 8 bits need it, 16 bits use it to find what would
             leave their range.
-        method: How ranges are chosen; None for ``DEFAULT_METHODS`` of the target.
+        method: How ranges are chosen; None for ``DEFAULT_METHODS``.
         keep: Names of nodes that are not quantised.
         float_outputs: Whether outputs of 16 bits are cast back to float32.
 
@@ -160,13 +156,13 @@ def lower(
     from yolor_deploy.graph.type_check import require_typed  # noqa: PLC0415 - onnx
 
     _require_nodes(network, keep)
-    method = method or DEFAULT_METHODS[target or "tensorrt"]
+    chosen = method or DEFAULT_METHODS[precision.quantised or "int8"]
     tensors = tuple(tensor_ranges(calibration.histograms)) if calibration else ()
     hazardous = {item.name for item in tensors if item.overflows}
     float_nodes = _nodes_around(network, hazardous) if precision.base == "fp16" else {}
     sites = LoweredSites(tensors=tensors)
     if precision.quantised:
-        network, sites = _quantise(network, precision, target, calibration, method, keep, tensors)
+        network, sites = _quantise(network, precision, target, calibration, chosen, keep, tensors)
     if precision.base != "fp32":
         too_large = to_half(
             network, precision.base, keep_float=float_nodes, float_outputs=float_outputs

@@ -55,7 +55,7 @@ def build(
         typer.Option(
             metavar="max|percentile|entropy|mse",
             help="How ranges are chosen.",
-            show_default="the best of the target",
+            show_default="mse; max for fp8",
         ),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Take at most so many, spread evenly.")] = None,

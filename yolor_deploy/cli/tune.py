@@ -77,7 +77,11 @@ def tune(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="max|percentile|entropy|mse", help="Of choosing ranges."),
+        typer.Option(
+            metavar="max|percentile|entropy|mse",
+            help="How ranges are chosen.",
+            show_default="mse; max for fp8",
+        ),
     ] = None,
     calibration_images: Annotated[
         int | None, typer.Option(help="Calibrate with at most so many.", metavar="N")

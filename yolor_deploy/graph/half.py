@@ -238,7 +238,8 @@ def _not_below(rounded: npt.NDArray[np.generic], exact: _FloatArray) -> npt.NDAr
     """
     bits = rounded.view(np.uint16).copy()
     bits[rounded.astype(np.float32) < exact] += 1  # of positive floats, the next one
-    return bits.view(rounded.dtype)
+    result: npt.NDArray[np.generic] = bits.view(rounded.dtype)
+    return result
 
 
 def _short(dtype: ir.DataType) -> str:

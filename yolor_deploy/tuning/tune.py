@@ -116,8 +116,8 @@ class TuneConfig:
 
     @property
     def method(self) -> CalibrationMethod:
-        """How ranges are chosen: as asked for, else as is best for the target."""
-        return self.calibration.method or DEFAULT_METHODS[self.target]
+        """How ranges are chosen: as asked for, else as is best for the 8-bit type."""
+        return self.calibration.method or DEFAULT_METHODS[self.precision.quantised or "int8"]
 
     @property
     def output_file(self) -> Path:
