@@ -21,35 +21,38 @@ def default_output(source: str) -> Path:
     return path.with_suffix(".onnx") if path.exists() else Path(f"{source}.onnx")
 
 
-def require_writable(output: Path, *, inputs: Sequence[str | Path] = ()) -> None:
+def require_writable(
+    output: Path, *, inputs: Sequence[str | Path] = (), option: str = "-o"
+) -> None:
     """Refuse an output path before the long work, not after it.
 
     Args:
         output: A file that is there or not; a link is replaced, and what it points to is kept.
         inputs: Files that are read, which must not be overwritten.
+        option: That names the output, for the hint.
 
     Raises:
         ArtifactError: Its folder is missing or read-only, or it is a folder, a device or an input.
     """
     try:
-        problem, hint = _why_not_writable(output, [Path(path) for path in inputs])
+        problem, hint = _why_not_writable(output, [Path(path) for path in inputs], option)
     except OSError as error:  # such as a name that no file can have
-        problem, hint = f"cannot write: {error.strerror}", "give another name with -o"
+        problem, hint = f"cannot write: {error.strerror}", f"give another name with {option}"
     if problem:
         raise ArtifactError(problem, where=str(output), hint=hint)
 
 
-def _why_not_writable(output: Path, inputs: Sequence[Path]) -> tuple[str, str]:
+def _why_not_writable(output: Path, inputs: Sequence[Path], option: str) -> tuple[str, str]:
     if not output.parent.is_dir():
         return f"folder {output.parent} does not exist", "make it first"
     if output.is_dir():
-        return "a folder, expected a file", "name a file with -o"
+        return "a folder, expected a file", f"name a file with {option}"
     if output.exists() and not output.is_file():
-        return "a device or pipe, expected a file", "name a file with -o"
+        return "a device or pipe, expected a file", f"name a file with {option}"
     if any(path.exists() and output.exists() and path.samefile(output) for path in inputs):
-        return "the output is the same file as an input", "give another name with -o"
+        return "the output is the same file as an input", f"give another name with {option}"
     if not os.access(output.parent, os.W_OK | os.X_OK):
-        return f"folder {output.parent} is read-only", "write elsewhere with -o"
+        return f"folder {output.parent} is read-only", f"write elsewhere with {option}"
     return "", ""
 
 
@@ -71,9 +74,9 @@ def temporary_folder(output: Path) -> Iterator[Path]:
         raise unwritable(output, error) from error
 
 
-def unwritable(output: Path, error: OSError) -> ArtifactError:
+def unwritable(output: Path, error: OSError, *, option: str = "-o") -> ArtifactError:
     """Return the error of a file that could not be written."""
-    hint = "write elsewhere with -o"
+    hint = f"write elsewhere with {option}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         free = shutil.disk_usage(output.parent).free // 1_000_000
         hint = f"{free} MB are free there; free some, or {hint}"

@@ -241,6 +241,10 @@ def test_corrupt_image_is_skipped_and_named(model: Artifact, tmp_path: Path) -> 
 def test_calibration_file_that_cannot_be_written_is_an_error(
     model: Artifact, folder: Path, tmp_path: Path
 ) -> None:
-    """The folder that is not there is named."""
-    with pytest.raises(ArtifactError, match="cannot write"):
+    """The folder that is not there is named at once, with the option that helps."""
+    with pytest.raises(ArtifactError, match="missing does not exist"):
         calibrated(model, folder, tmp_path / "missing" / "model.calibration.npz")
+    with pytest.raises(ArtifactError) as caught:
+        calibrated(model, folder, tmp_path)
+
+    assert "--calibration-file" in caught.value.hint

@@ -34,7 +34,7 @@ from yolor_deploy.measure.input_check import (
     swapped_channels_finding,
 )
 from yolor_deploy.measure.input_statistics import InputStatistics
-from yolor_deploy.output_file import unwritable
+from yolor_deploy.output_file import require_writable, unwritable
 
 if TYPE_CHECKING:
     from yolor_deploy.backends.onnxruntime.observer import Observer
@@ -153,6 +153,8 @@ class _Run:
     def _begin(self) -> Calibration:
         sha256 = sha256_of_file(self.artifact.path)
         preprocessing = preprocessing_of(self.artifact.meta.spec, kind=self.images.kind)
+        if self.file is not None:
+            require_writable(self.file, option="--calibration-file")
         if self.file is None or not self.file.exists():
             return Calibration(CalibrationManifest(sha256, preprocessing))
         found = read_calibration(self.file)
@@ -233,7 +235,7 @@ class _Run:
         try:
             write_calibration(self.calibration, self.file)
         except OSError as error:
-            raise unwritable(self.file, error) from error
+            raise unwritable(self.file, error, option="--calibration-file") from error
         self.changed = False
 
     def _require_usable(self, kinds: frozenset[str] | None = None) -> list[InputFinding]:

@@ -77,8 +77,7 @@ def build(
     precision = Precision.from_choices(fp16=fp16, bf16=bf16, int8=int8, fp8=fp8)
     _require(backend, _BACKENDS, "--backend")
 
-    from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - rich
-    from yolor_deploy.cli.stages import shown_stages  # noqa: PLC0415 - rich
+    from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - beside its use
     from yolor_deploy.pipeline import BuildConfig  # noqa: PLC0415 - late
     from yolor_deploy.pipeline import build as run  # noqa: PLC0415 - late
 
@@ -95,7 +94,7 @@ def build(
         calibration=_calibration(model, calibration, calibration_file, method, images),
         keep=tuple(dict.fromkeys(kept)),
     )
-    with shown_stages("build") as note, progress("calibrating") as advance:
+    with shown_work("build") as (note, advance):
         result = run(config, note=note, progress=advance)
     if as_json:
         typer.echo(json.dumps(_as_json(result), indent=2))

@@ -94,8 +94,7 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose the layers that must not be quantised, by what they do to detections."""
-    from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - rich
-    from yolor_deploy.cli.stages import shown_stages  # noqa: PLC0415 - rich
+    from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - rich
     from yolor_deploy.tuning.tune import TuneConfig, require_met  # noqa: PLC0415 - late
     from yolor_deploy.tuning.tune import tune as run  # noqa: PLC0415 - late
 
@@ -117,7 +116,7 @@ def tune(
         max_trials=max_trials,
         picture=picture,
     )
-    with shown_stages("tune") as note, progress("tuning") as advance:
+    with shown_work("tune") as (note, advance):
         result = run(config, note=note, progress=advance)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
