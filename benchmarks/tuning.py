@@ -28,7 +28,8 @@ from yolor_deploy.evaluation.run import EvalConfig, evaluate_pair
 from yolor_deploy.measure.difference import agreement_ap
 from yolor_deploy.pipeline import BuildConfig
 from yolor_deploy.precision_stages import CalibrationConfig
-from yolor_deploy.tuning.tune import TuneConfig, tune
+from yolor_deploy.tuning.options import TuneConfig
+from yolor_deploy.tuning.tune import tune
 
 FORMS: tuple[tuple[str, GraphTarget], ...] = (
     ("int8", "onnxruntime"),

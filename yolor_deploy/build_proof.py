@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from yolor_deploy.calibration.images import CalibrationImages
 
 _MOST_IMAGES = 16
+_MOST_PIXELS = 16 * 640 * 640  # of all of them: some seconds of a large model's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,10 @@ class LoweringCost:
 
 
 def sample_tensors(artifact: Artifact, images: CalibrationImages | None) -> Iterator[Array]:
-    """Yield up to 16 inputs: calibration images spread over the set, or two drawn ones."""
+    """Yield some inputs: up to 16 calibration images spread over the set, or two drawn ones.
+
+    Of large inputs fewer are taken, but never less than 2.
+    """
     from yolor_deploy.proof import seeded_images, tensor_from_pixels  # noqa: PLC0415 - beside use
 
     spec = artifact.meta.spec
@@ -63,9 +67,11 @@ def sample_tensors(artifact: Artifact, images: CalibrationImages | None) -> Iter
         for image in seeded_images(2, spec.input.height, spec.input.width):
             yield tensor_from_pixels(image[None], spec)
         return
-    step = max(1, len(images) // _MOST_IMAGES)
+    pixels = spec.input.height * spec.input.width
+    most = max(2, min(_MOST_IMAGES, _MOST_PIXELS // pixels))
+    step = max(1, len(images) // most)
     skipped = {name for name, _ in images.skipped}
-    for index in range(0, min(len(images), step * _MOST_IMAGES), step):
+    for index in range(0, min(len(images), step * most), step):
         if images.names[index] not in skipped:
             yield images.tensor(index, spec)
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import image_format
 
-_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {
         *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo"),
         *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
+"""Of files that a folder is searched for, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _files_of(source: str) -> Iterator[Path]:
 
 def _is_image_name(path: Path) -> bool:
     hidden = path.name.startswith(".")  # such as the resource forks that macOS leaves
-    return path.suffix.lower() in _SUFFIXES and not hidden and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 
 def _unique_stems(files: Sequence[Path]) -> list[str]:

@@ -31,8 +31,9 @@ from yolor_deploy.core.runtime import Session
 from yolor_deploy.options import BuildConfig
 from yolor_deploy.precision_stages import CalibrationConfig
 from yolor_deploy.tuning.file import Tuning, read_tuning
+from yolor_deploy.tuning.options import TuneConfig
 from yolor_deploy.tuning.scores import AgreementScorer
-from yolor_deploy.tuning.tune import TuneConfig, require_met, tune
+from yolor_deploy.tuning.tune import require_met, tune
 
 LAYERS = tuple(f"module_list.{number}.Conv2d" for number in (0, 1, 2, 13))
 """Convolutions of the tiny model that can be quantised."""

@@ -15,6 +15,7 @@ from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import letterbox, load_image, tensor_from_images
 from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import DetectorSpec
+from yolor_deploy.image_files import IMAGE_SUFFIXES
 
 CalibrationKind = Literal["images", "tensors"]
 
@@ -22,12 +23,6 @@ RESIZE_RULE = "opencv-linear/1"
 """What ``core.image.letterbox`` computes; the number goes up whenever its pixels change."""
 
 _TENSOR_SUFFIX = ".npy"
-_IMAGE_SUFFIXES = frozenset(
-    {
-        *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo"),
-        *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-    }
-)
 _UNREADABLE_ONE_IN = 20  # at most 5 % of a set may be unreadable
 _NAMED = 3  # files that a refusal names
 
@@ -287,7 +282,7 @@ def _files_of(source: str) -> list[Path]:
 
 
 def _files_of_folder(folder: Path) -> list[Path]:
-    suffixes = _IMAGE_SUFFIXES | {_TENSOR_SUFFIX}
+    suffixes = IMAGE_SUFFIXES | {_TENSOR_SUFFIX}
     found = sorted(
         item
         for item in folder.iterdir()

@@ -15,7 +15,7 @@ from yolor_deploy.core.precision import FLOAT_KINDS, GRAPH_TARGETS, Precision
 
 if TYPE_CHECKING:
     from yolor_deploy.tuning.file import Tuning
-    from yolor_deploy.tuning.tune import TuneConfig
+    from yolor_deploy.tuning.options import TuneConfig
 
 _WORST = 10  # units in the table; the file has all
 
@@ -95,7 +95,8 @@ def tune(
 ) -> None:
     """Choose the layers that must not be quantised, by what they do to detections."""
     from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - rich
-    from yolor_deploy.tuning.tune import TuneConfig, require_met  # noqa: PLC0415 - late
+    from yolor_deploy.tuning.options import TuneConfig  # noqa: PLC0415 - late
+    from yolor_deploy.tuning.tune import require_met  # noqa: PLC0415 - late
     from yolor_deploy.tuning.tune import tune as run  # noqa: PLC0415 - late
 
     files = _data_files(data, annotations, images)

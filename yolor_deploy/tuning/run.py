@@ -18,7 +18,7 @@ from yolor_deploy.tuning.trials import NoiseOfUnits, TrialModels
 from yolor_deploy.tuning.units import predicted_time
 
 if TYPE_CHECKING:
-    from yolor_deploy.tuning.tune import TuneConfig
+    from yolor_deploy.tuning.options import TuneConfig
 
 _RANKING_SHARE = 0.25  # of the time budget, at most
 Note = Callable[[str], None]
