@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_METHODS: Mapping[QuantisedKind, CalibrationMethod] = {"int8": "mse", "fp8": "max"}
-"""What lost least on two trained detectors, on average: benchmarks/results/precision.json."""
+"""What lost least on two trained detectors, of int8 in the worst of six builds (``max`` lost as
+little on average, within noise, and twice as much in the worst): benchmarks/results/precision.json.
+"""
 Progress = Callable[[int, int], None]
 
 
