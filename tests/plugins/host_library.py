@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,9 +70,14 @@ class _Outputs(ctypes.Structure):
     )
 
 
+def _path() -> str:
+    """Return where tools are looked for: beside this Python too, where pip puts them."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+
+
 def why_unavailable() -> str | None:
     """Return which tool of the build is missing, or None if it can be built here."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=_path()) is None]
     return f"plugins/nms needs {', '.join(missing)} to be built" if missing else None
 
 
@@ -78,7 +85,14 @@ def build_host(folder: Path) -> Path:
     """Build the library with g++ alone, in an empty folder, and return its path."""
     configure = ["cmake", "--preset", "host", "-B", str(folder), "-DCMAKE_CXX_COMPILER=g++"]
     for command in (configure, ["cmake", "--build", str(folder), "--target", "yolor_nms"]):
-        result = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [str(shutil.which(command[0], path=_path())), *command[1:]],
+            cwd=SOURCE,
+            env={**os.environ, "PATH": _path()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == 0, result.stdout + result.stderr
     return folder / "libyolor_nms.so"
 
