@@ -12,17 +12,17 @@ namespace yolor_nms {
 struct Detections {
   Detections(Shape const& shape, Params const& params)
       : num_detections(static_cast<std::size_t>(shape.batch), -1),
-        boxes_xyxy(num_detections.size() * static_cast<std::size_t>(params.max_detections) * 4, -1.F),
-        scores(boxes_xyxy.size() / 4, -1.0F),
-        class_ids(boxes_xyxy.size() / 4, -1) {}
+        scores(num_detections.size() * static_cast<std::size_t>(params.max_detections), -1.0F),
+        boxes_xyxy(4 * scores.size(), -1.0F),
+        class_ids(scores.size(), -1) {}
 
   Outputs outputs() {
     return {num_detections.data(), boxes_xyxy.data(), scores.data(), class_ids.data()};
   }
 
   std::vector<std::int32_t> num_detections;
-  std::vector<float> boxes_xyxy;
   std::vector<float> scores;
+  std::vector<float> boxes_xyxy;
   std::vector<std::int32_t> class_ids;
 };
 
@@ -37,8 +37,9 @@ struct ReferenceCandidate {
 using Maps = std::vector<std::vector<float>>;
 
 /// All candidates of one anchor, appended.
-inline void append_candidates(std::vector<ReferenceCandidate>& all, std::vector<float> const& values,
-                              Anchor const& anchor, std::uint32_t box_id, std::uint8_t const* mask,
+inline void append_candidates(std::vector<ReferenceCandidate>& all,
+                              std::vector<float> const& values, Anchor const& anchor,
+                              std::uint32_t box_id, std::uint8_t const* mask,
                               Params const& params, float score_threshold) {
   std::size_t const before = all.size();
   BoxLogits const logits{values[0], values[1], values[2], values[3]};
@@ -131,7 +132,7 @@ inline Detections reference(Shape const& shape, Params const& params, Maps const
     auto at = static_cast<std::size_t>(image) * static_cast<std::size_t>(params.max_detections);
     for (ReferenceCandidate const& one : kept) {
       float const corners[] = {one.box.x1, one.box.y1, one.box.x2, one.box.y2};
-      std::copy(corners, corners + 4, found.boxes_xyxy.begin() + static_cast<std::ptrdiff_t>(4 * at));
+      std::copy(corners, corners + 4, &found.boxes_xyxy[4 * at]);
       found.scores[at] = one.candidate.score;
       found.class_ids[at++] = one.class_id;
     }

@@ -15,7 +15,7 @@ using namespace yolor_nms;
 
 constexpr float kInfinity = HUGE_VALF;
 
-/// One level of 1 x 4 cells with one anchor of 10 x 20 pixels; all logits say that nothing is there.
+/// One level of 1 x 4 cells with one anchor of 10 x 20 pixels, and nothing there yet.
 struct Scene {
   explicit Scene(int num_classes = 2, int batch = 1) : shape(shape_of(batch, num_classes)) {
     add_level(shape, 1, 4, 1, 8);

@@ -71,7 +71,8 @@ YOLOR_NMS_EXPORT int32_t yolor_nms_version(void);
 /* What an error code means, naming the argument; never NULL. */
 YOLOR_NMS_EXPORT char const* yolor_nms_error_text(int32_t code);
 
-/* Scratch that a run needs; 0, and the code in *error unless that is NULL, if an argument is bad. */
+/* Scratch that a run needs, in bytes; 0 if an argument is bad. The code is in *error, unless that
+ * is NULL. */
 YOLOR_NMS_EXPORT size_t yolor_nms_workspace_bytes(YolorNmsShape const* shape,
                                                   YolorNmsParams const* params, int32_t* error);
 

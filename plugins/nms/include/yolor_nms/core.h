@@ -68,16 +68,16 @@ YN_HD constexpr float power_of_two(int exponent) {
   return float_from_bits(static_cast<std::uint32_t>(exponent + 127) << 23U);
 }
 
-/// e^x within 1.03 units in the last place (every float was tried: `test_core 1`), with the same bits
-/// on every machine, which no `expf` has.
+/// e^x within 1.03 units in the last place (every float was tried: `test_core 1`), with the same
+/// bits on every machine, which no `expf` has.
 ///
 /// x = k ln 2 + r with |r| <= ln 2 / 2; e^r is its Taylor polynomial of degree 7, whose error is
 /// below 6e-9 there. ln 2 is split in two, so that k times its first part (9 bits) is exact. 2^k is
 /// applied in two steps, because k may be beyond the exponents of float32 while the result is not.
 YN_HD constexpr float exponential(float x) {
   if (is_nan(x)) { return x; }
-  if (x > 0x1.62e430p+6F) { return float_from_bits(0x7F800000U); }  // above ln(largest): infinity
-  if (x < -104.0F) { return 0.0F; }                                 // below half the least subnormal
+  if (x > 0x1.62e430p+6F) { return float_from_bits(0x7F800000U); }  // above ln(largest)
+  if (x < -104.0F) { return 0.0F; }  // below half the least subnormal
 
   float const rounder = 0x1.8p+23F;  // adding it rounds to an integer, half to even
   float const k = (x * 0x1.715476p+0F + rounder) - rounder;

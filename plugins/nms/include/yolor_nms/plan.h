@@ -58,7 +58,7 @@ constexpr std::size_t aligned(std::size_t bytes) {
 
 /// Lay out a run. The shape and the limits are free of errors.
 ///
-/// @param window  candidates whose overlaps are computed at once, before it is cut to what can occur
+/// @param window  candidates whose overlaps are computed at once; it is cut to what can occur
 constexpr Plan plan_of(Shape const& shape, Params const& params, int window = kDefaultWindow) {
   Plan plan{};
   plan.shape = shape;

@@ -37,6 +37,11 @@ struct Problem {
   YN_HD std::uint64_t* bits(int image) const {
     return reinterpret_cast<std::uint64_t*>(part(image, plan.bits_at));
   }
+  /// Index of the first row of an image in the outputs.
+  YN_HD std::size_t first_row(int image) const {
+    return static_cast<std::size_t>(image) *
+           static_cast<std::size_t>(plan.params.max_detections);
+  }
   YN_HD int words_per_row() const { return plan.window / kWordBits; }
 
   YN_HD float logit(Site const& site, int value) const {

@@ -4,8 +4,8 @@
 /// A phase is a function of a *block*: some threads with shared memory, one of `block.count()` that
 /// work on the same image. `block.for_each(n, f)` calls f(0) to f(n - 1), in any order or at once,
 /// and all have ended when it returns; `block.sync()` is that barrier alone. Between phases every
-/// block has ended. `block.add`, `block.raise` and `block.set_bits` are atomic; what a phase does must
-/// not depend on the order in which they happen.
+/// block has ended. `block.add`, `block.raise` and `block.set_bits` are atomic; what a phase does
+/// must not depend on the order in which they happen.
 #pragma once
 
 #include "yolor_nms/problem.h"

@@ -101,8 +101,7 @@ YN_HD void begin_window(Block& block, ResolveShared& shared, Problem<Element> co
                         int image, int base, int num_kept) {
   int const count = smaller_of(problem.plan.window, problem.num_ranked(image) - base);
   Ranked const* const window = problem.ranked(image) + base;
-  std::size_t const first_row = static_cast<std::size_t>(image) *
-                                static_cast<std::size_t>(problem.plan.params.max_detections);
+  std::size_t const first_row = problem.first_row(image);
   block.for_each(words_for(count), [&](int word) { shared.removed[word] = 0; });
   if (num_kept == 0) { return; }
   block.for_each(count, [&](int i) {
@@ -151,9 +150,7 @@ YN_HD void resolve_word(Block& block, ResolveShared& shared, Problem<Element> co
 /// Write a detection, or zeros where there is no candidate.
 template <class Element>
 YN_HD void write_row(Problem<Element> const& problem, int image, int row, Ranked const& ranked) {
-  std::size_t const at =
-      static_cast<std::size_t>(image) * static_cast<std::size_t>(problem.plan.params.max_detections) +
-      static_cast<std::size_t>(row);
+  std::size_t const at = problem.first_row(image) + static_cast<std::size_t>(row);
   float* const corners = problem.outputs.boxes_xyxy + 4 * at;
   corners[0] = ranked.box.x1;
   corners[1] = ranked.box.y1;
