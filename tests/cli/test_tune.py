@@ -104,3 +104,16 @@ def test_two_data_sets_are_a_usage_error(arguments: list[object], tmp_path: Path
 
     assert result.exit_code == 2
     assert "--annotations FILE and --images DIR" in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_result_serves_the_build_that_it_was_tuned_for(
+    arguments: list[object], tmp_path: Path, folder: Path
+) -> None:
+    """Layers that suffice with half around them need not suffice without, or elsewhere."""
+    invoke(*arguments, "--max-ap-drop", 50, "--no-picture")
+    model = folder / "tiny.onnx"
+    ranges = ("--calibration", folder / "images", "--tuning", tmp_path / "out.json")
+
+    result = invoke("build", model, "--int8", "--target", "tensorrt", *ranges)
+
+    assert_refused(result, "tuned for int8+fp16 on tensorrt", "built for int8 on tensorrt")

@@ -81,16 +81,14 @@ def build(
     from yolor_deploy.pipeline import BuildConfig  # noqa: PLC0415 - late
     from yolor_deploy.pipeline import build as run  # noqa: PLC0415 - late
 
-    kept = list(keep or [])
+    kept, for_target = list(keep or []), _target(target, backend)
     if tuning is not None:
-        from yolor_deploy.tuning.file import read_tuning  # noqa: PLC0415 - beside its use
-
-        kept += read_tuning(tuning, model=model).keep
+        kept += _tuned(tuning, model, precision, for_target)
     config = BuildConfig(
         model,
         output=output,
         precision=precision,
-        target=_target(target, backend),
+        target=for_target,
         calibration=_calibration(model, calibration, calibration_file, method, images),
         keep=tuple(dict.fromkeys(kept)),
     )
@@ -100,6 +98,21 @@ def build(
         typer.echo(json.dumps(_as_json(result), indent=2))
     else:
         _show(result)
+
+
+def _tuned(path: Path, model: Path, precision: Precision, target: GraphTarget) -> tuple[str, ...]:
+    """Return the layers that tuning keeps; it holds for one precision and one target."""
+    from yolor_deploy.tuning.file import read_tuning  # noqa: PLC0415 - beside its use
+
+    tuning = read_tuning(path, model=model)
+    found = (tuning.settings.get("precision"), tuning.settings.get("target"))
+    if found != (precision.name, target):
+        raise BuildError(
+            f"tuned for {found[0]} on {found[1]}, to be built for {precision.name} on {target}",
+            where=str(path),
+            hint="build with the options that `tune` printed, or tune for this build",
+        )
+    return tuning.keep
 
 
 def _target(target: str | None, backend: str) -> GraphTarget:
