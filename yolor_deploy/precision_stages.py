@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +97,8 @@ def ranges_for(
     """
     file = config.file if config else None
     if images is not None:
-        return calibrate(artifact, images, file=file, progress=progress).calibration
-    if file is not None and file.exists():
+        return calibrate(artifact, images, file=file, progress=progress)
+    if file is not None:
         return load_calibration(artifact, file)
     if precision.quantised:
         raise BuildError(
@@ -162,18 +162,16 @@ def lower(
     tensors = tuple(tensor_ranges(calibration.histograms)) if calibration else ()
     hazardous = {item.name for item in tensors if item.overflows}
     float_nodes = _nodes_around(network, hazardous) if precision.base == "fp16" else {}
-    sites = LoweredSites(tensors=tensors)
+    sites = LoweredSites()
     if precision.quantised:
-        network, sites = _quantise(network, precision, target, calibration, chosen, keep, tensors)
+        network, sites = _quantise(network, precision, target, calibration, chosen, keep)
     if precision.base != "fp32":
         too_large = to_half(
             network, precision.base, keep_float=float_nodes, float_outputs=float_outputs
         )
         float_nodes |= {site.node: site.reason for site in too_large}
     require_typed(network)
-    return network, LoweredSites(
-        sites.quantised, sites.kept, tuple(float_nodes.items()), sites.ranges, tensors
-    )
+    return network, replace(sites, float_nodes=tuple(float_nodes.items()), tensors=tensors)
 
 
 def _quantise(
@@ -183,7 +181,6 @@ def _quantise(
     calibration: Calibration | None,
     method: CalibrationMethod,
     keep: Collection[str],
-    tensors: tuple[TensorRange, ...],
 ) -> tuple[ir.Model, LoweredSites]:
     from yolor_deploy.backends.onnxruntime.quantize import quantise_for_cpu  # noqa: PLC0415
     from yolor_deploy.graph.insert_qdq import insert_qdq, plan_qdq  # noqa: PLC0415 - onnx
@@ -204,12 +201,12 @@ def _quantise(
 
     if target == "onnxruntime":
         network, sites = quantise_for_cpu(network, clipped, keep=keep)
-        return network, LoweredSites(sites.convolutions, sites.kept, (), sites.ranges, tensors)
+        return network, LoweredSites(sites.convolutions, sites.kept, ranges=sites.ranges)
     plan = plan_qdq(network, keep=keep)
     chosen = {group: largest_of(calibration.merged(group), method) for group in plan.groups}
     insert_qdq(network, plan, lambda names: chosen[tuple(names)], kind=precision.quantised)
     ranges = {name: (-largest, largest) for group, largest in chosen.items() for name in group}
-    return network, LoweredSites(plan.convolutions, plan.kept, (), ranges, tensors)
+    return network, LoweredSites(plan.convolutions, plan.kept, ranges=ranges)
 
 
 def _nodes_around(network: ir.Model, values: Collection[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.backends.artifacts import network_of, spec_of, written
 from tests.graph.tiny_nets import TinyNet, noise, run
 from yolor_deploy.backends import onnxruntime as backend
 from yolor_deploy.backends import open_for_accuracy, open_session
-from yolor_deploy.backends.onnxruntime.reference import open_reference, open_with_raw
+from yolor_deploy.backends.onnxruntime.reference import open_reference
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
 from yolor_deploy.core.runtime import RawOutput
@@ -184,13 +184,15 @@ def test_file_is_not_touched(tmp_path: Path) -> None:
     """Opening another form of a model writes nothing beside it and nothing into it."""
     spec = spec_of()
     artifact = written(tmp_path / "m.onnx", half_network(), spec, precision="fp16")
-    before = artifact.path.read_bytes()
+    plain = written(tmp_path / "p.onnx", network_of(spec), spec)
+    before = [item.path.read_bytes() for item in (artifact, plain)]
 
-    open_reference(artifact, with_raw=True).run(IMAGES)
-    open_with_raw(artifact).run(IMAGES)
+    for item in (artifact, plain):
+        outputs = open_for_accuracy(item, with_raw=True).run(IMAGES)
+        assert {"raw_0", "raw_1"} <= outputs.keys()
 
-    assert artifact.path.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+    assert [item.path.read_bytes() for item in (artifact, plain)] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "p.onnx"]
 
 
 def test_external_weights_are_found(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def calibrated(model: Artifact, folder: Path, file: Path | None = None) -> Calibration:
     """Calibrate on a folder."""
-    return calibrate(model, find_calibration_images([folder]), file=file).calibration
+    return calibrate(model, find_calibration_images([folder]), file=file)
 
 
 def interrupted(model: Artifact, folder: Path, file: Path, *, after: int) -> None:
@@ -248,3 +248,27 @@ def test_calibration_file_that_cannot_be_written_is_an_error(
         calibrated(model, folder, tmp_path)
 
     assert "--calibration-file" in caught.value.hint
+
+
+def test_calibration_that_grew_is_not_complete_until_it_is_done(
+    model: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    """Interrupted among new images, a file that was complete before is not taken for whole."""
+    file = tmp_path / "model.calibration.npz"
+    calibrated(model, folder, file)
+    folder_of(folder, COUNT + 3)
+
+    interrupted(model, folder, file, after=COUNT + 1)
+
+    with pytest.raises(EvaluationError, match=f"interrupted after {COUNT + 1} images"):
+        load_calibration(model, file)
+
+
+def test_image_that_cannot_be_read_any_more_makes_it_stale(model: Artifact, tmp_path: Path) -> None:
+    """What was counted and is gone cannot be told from what was never there."""
+    folder, file = folder_of(tmp_path / "images", 20), tmp_path / "model.calibration.npz"
+    calibrated(model, folder, file)
+    (folder / "19.png").write_bytes(b"no picture")
+
+    with pytest.raises(EvaluationError, match="of 20 images, 19 of those given can be read"):
+        calibrated(model, folder, file)

@@ -8,8 +8,6 @@ import pytest
 
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import (
-    BYTES_PER_VALUE,
-    FLOAT_KINDS,
     FloatKind,
     Precision,
     QuantisedKind,
@@ -72,13 +70,3 @@ def test_choices_are_taken_or_refused(fp16: bool, bf16: bool, int8: bool, fp8: b
     else:
         words = [name for name in ("int8", "fp8", "fp16", "bf16") if choices[name]]
         assert Precision.from_choices(**choices).name == ("+".join(words) or "fp32")
-
-
-def test_every_kind_has_its_size() -> None:
-    """The table of sizes knows all kinds and no others."""
-    kinds = {*FLOAT_KINDS, *(kind for kind in QUANTISED if kind)}
-
-    assert set(BYTES_PER_VALUE) == kinds
-    assert {kind: 8 * BYTES_PER_VALUE[kind] for kind in kinds} == {
-        kind: int("".join(filter(str.isdigit, kind))) for kind in kinds
-    }

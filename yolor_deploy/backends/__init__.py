@@ -5,7 +5,11 @@ Importing this package loads no runtime; a backend loads its own when it is aske
 
 from __future__ import annotations
 
-from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend
+from yolor_deploy.backends.onnxruntime import (
+    OnnxRuntimeBackend,
+    OnnxRuntimeSession,
+    granted_cores,
+)
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
 from yolor_deploy.core.runtime import Backend, Session
@@ -58,13 +62,14 @@ def open_for_accuracy(artifact: Artifact, *, with_raw: bool = False) -> Session:
         raise BackendUnavailableError(
             reason, where="backend onnxruntime", hint="run `pip install onnxruntime`"
         )
-    from yolor_deploy.backends.onnxruntime.reference import (  # noqa: PLC0415 - loads onnx
-        open_reference,
-        open_with_raw,
-    )
+    from yolor_deploy.backends.onnxruntime.probe import session_with_raw  # noqa: PLC0415 - late
+    from yolor_deploy.backends.onnxruntime.reference import open_reference  # noqa: PLC0415 - onnx
 
     meta = artifact.meta
     is_native = (meta.precision, meta.target) == ("fp32", None) or meta.target == DEFAULT_BACKEND
     if not is_native:
         return open_reference(artifact, with_raw=with_raw)
-    return open_with_raw(artifact) if with_raw else open_session(artifact)
+    if not with_raw:
+        return open_session(artifact)
+    runtime = session_with_raw(artifact)
+    return OnnxRuntimeSession(artifact, threads=granted_cores(), runtime=runtime)

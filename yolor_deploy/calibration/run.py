@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,28 +47,13 @@ _SAMPLE_BYTES = 64_000_000
 _ERRORS_OF_ONE = frozenset({"not_finite", "normalised", "above_range"})  # one input proves them
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationRun:
-    """A calibration, and what it took.
-
-    Attributes:
-        calibration: Distributions and manifest.
-        reused: Images that had been seen by an earlier run.
-        seconds: Of this run.
-    """
-
-    calibration: Calibration
-    reused: int
-    seconds: float
-
-
 def calibrate(
     artifact: Artifact,
     images: CalibrationImages,
     *,
     file: Path | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> CalibrationRun:
+) -> Calibration:
     """Run a float model on every calibration image, and count all its intermediate values.
 
     The network runs in pieces, one image at a time, so memory does not grow with the images, and
@@ -105,7 +90,7 @@ def calibrate(
         run.save()
     seconds = time.perf_counter() - begin
     logger.info("calibrate: %d images, %d of them before, %.1f s", len(run.done), reused, seconds)
-    return CalibrationRun(run.calibration, reused, seconds)
+    return run.calibration
 
 
 def load_calibration(artifact: Artifact, file: Path) -> Calibration:
@@ -199,6 +184,8 @@ class _Run:
         }
         self.calibration.histograms = total
         self.done.append((Path(item.name).name, item.sha256))
+        # An earlier run may have been complete with fewer images
+        self.calibration.manifest = replace(self.calibration.manifest, complete=False)
         self.changed = True
         if time.monotonic() - self.saved > SAVE_EVERY_S:
             self.save()
@@ -211,6 +198,13 @@ class _Run:
                 "no calibration image could be read",
                 where="calibration images",
                 hint="give images that other programs can open",
+            )
+        if self.position < len(self.done):
+            raise EvaluationError(
+                f"calibration is stale: it is of {len(self.done)} images, {self.position} of those "
+                "given can be read",
+                where=str(self.file),
+                hint="give another file with --calibration-file, or remove this one",
             )
         swapped = self._swapped()
         if swapped is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yolor_deploy.cli.choices import calibration_config, one_of
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import GRAPH_TARGETS, GraphTarget, Precision
 
@@ -75,7 +76,7 @@ def build(
             hint="give one of them",
         )
     precision = Precision.from_choices(fp16=fp16, bf16=bf16, int8=int8, fp8=fp8)
-    _require(backend, _BACKENDS, "--backend")
+    one_of(backend, _BACKENDS, "--backend")
 
     from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - beside its use
     from yolor_deploy.pipeline import BuildConfig  # noqa: PLC0415 - late
@@ -89,7 +90,9 @@ def build(
         output=output,
         precision=precision,
         target=for_target,
-        calibration=_calibration(model, calibration, calibration_file, method, images),
+        calibration=calibration_config(model, calibration, calibration_file, method, images)
+        if calibration or calibration_file
+        else None,
         keep=tuple(dict.fromkeys(kept)),
     )
     with shown_work("build") as (note, advance):
@@ -116,36 +119,8 @@ def _tuned(path: Path, model: Path, precision: Precision, target: GraphTarget) -
 
 
 def _target(target: str | None, backend: str) -> GraphTarget:
-    name = target or backend
-    _require(name, GRAPH_TARGETS, "--target")
-    return "tensorrt" if name == "tensorrt" else "onnxruntime"
-
-
-def _calibration(
-    model: Path,
-    sources: list[str] | None,
-    file: Path | None,
-    method: str | None,
-    limit: int | None,
-) -> Any:
-    from yolor_deploy.measure.ranges import CalibrationMethod  # noqa: PLC0415 - numpy
-    from yolor_deploy.precision_stages import CalibrationConfig  # noqa: PLC0415 - numpy
-
-    chosen: Any = method
-    if chosen is not None:
-        _require(chosen, get_args(CalibrationMethod), "--method")
-    if not sources and file is None:
-        return None
-    return CalibrationConfig(
-        tuple(sources or ()), file or model.with_suffix(".calibration.npz"), chosen, limit
-    )
-
-
-def _require(value: str, choices: tuple[str, ...], option: str) -> None:
-    if value not in choices:
-        raise BuildError(
-            f"{value!r} is not one of {', '.join(choices)}", where=option, hint="choose one of them"
-        )
+    name: GraphTarget = one_of(target or backend, GRAPH_TARGETS, "--target")
+    return name
 
 
 def _as_json(result: BuildResult) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yolor_deploy.cli.choices import data_files
+
 if TYPE_CHECKING:
     from yolor_deploy.evaluation.report import Evaluation, PairEvaluation
     from yolor_deploy.measure.bootstrap import Interval
@@ -83,7 +85,7 @@ def evaluate(
 
     if save_detections and other:
         raise typer.BadParameter("it takes one model", param_hint="--save-detections")
-    files = _data_files(data, annotations, images)
+    files = data_files(data, annotations, images)
     inputs = [model, files[0], *([other] if other else [])]
     _require_writable(output, "--output", inputs)
     _require_writable(save_detections, "--save-detections", inputs)
@@ -111,20 +113,6 @@ def evaluate(
         _show_pair(pair)
     else:
         _show_one(single)
-
-
-def _data_files(
-    data: Path | None, annotations: Path | None, images: Path | None
-) -> tuple[Path, Path]:
-    from yolor_deploy.evaluation.data import files_of_folder  # noqa: PLC0415 - Pillow
-
-    if data and not (annotations or images):
-        return files_of_folder(data)
-    if annotations and images and not data:
-        return annotations, images
-    raise typer.BadParameter(
-        "give --data DIR, or --annotations FILE and --images DIR", param_hint="--data"
-    )
 
 
 def _require_writable(path: Path | None, option: str, inputs: Sequence[Path]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from yolor_deploy.cli.choices import one_of
 from yolor_deploy.cli.stages import shown_stages
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
@@ -86,8 +87,8 @@ def export(
     nms = NmsConfig(
         score_threshold, iou_threshold, max_detections, max_candidates, multi_label, class_agnostic
     )
-    dtype, layout = _choice(input_kind, _INPUTS, "--input")
-    kind: OutputKind = _choice(output_kind, {k: k for k in get_args(OutputKind)}, "--output")
+    dtype, layout = _INPUTS[one_of(input_kind, _INPUTS, "--input")]
+    kind: OutputKind = one_of(output_kind, get_args(OutputKind), "--output")
     batch_range, sides = _batch(batch), _size(size) if size else None
 
     from yolor_deploy.pipeline import ExportConfig  # noqa: PLC0415 - torch
@@ -113,14 +114,6 @@ def export(
         typer.echo(json.dumps(_as_json(result), indent=2))
     else:
         _show(result)
-
-
-def _choice(value: str, choices: dict[str, Any], option: str) -> Any:
-    if value not in choices:
-        raise BuildError(
-            f"{value!r} is not one of {', '.join(choices)}", where=option, hint="choose one of them"
-        )
-    return choices[value]
 
 
 def _batch(text: str) -> BatchRange:

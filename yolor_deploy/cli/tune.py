@@ -6,11 +6,11 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yolor_deploy.core.errors import BuildError
+from yolor_deploy.cli.choices import calibration_config, data_files, one_of
 from yolor_deploy.core.precision import FLOAT_KINDS, GRAPH_TARGETS, Precision
 
 if TYPE_CHECKING:
@@ -99,20 +99,20 @@ def tune(
     from yolor_deploy.tuning.tune import require_met  # noqa: PLC0415 - late
     from yolor_deploy.tuning.tune import tune as run  # noqa: PLC0415 - late
 
-    files = _data_files(data, annotations, images)
+    files = data_files(data, annotations, images) if data else (annotations, images)
     config = TuneConfig(
         model,
-        _calibration(model, calibration, calibration_file, method, calibration_images),
+        calibration_config(model, calibration, calibration_file, method, calibration_images),
         output=output,
         precision=_precision(base, target, fp8=fp8),
-        target=_one_of(target, GRAPH_TARGETS, "--target"),
+        target=one_of(target, GRAPH_TARGETS, "--target"),
         annotations=files[0],
         images=files[1],
-        match_classes=_one_of(match_classes, ("name", "order"), "--match-classes"),
+        match_classes=one_of(match_classes, ("name", "order"), "--match-classes"),
         score_images=score_images,
         truth_threshold=truth_threshold,
         max_ap_drop=max_ap_drop,
-        by=_one_of(by, ("layer", "block"), "--by"),
+        by=one_of(by, ("layer", "block"), "--by"),
         budget_minutes=budget,
         max_trials=max_trials,
         picture=picture,
@@ -126,46 +126,9 @@ def tune(
     require_met(result, config.output_file)
 
 
-def _one_of(value: str, choices: Sequence[str], option: str) -> Any:
-    if value not in choices:
-        raise BuildError(
-            f"{value!r} is not one of {', '.join(choices)}", where=option, hint="choose one of them"
-        )
-    return value
-
-
 def _precision(base: str | None, target: str, *, fp8: bool) -> Precision:
     chosen = base or ("fp32" if target == "onnxruntime" else "fp16")
-    return Precision(_one_of(chosen, FLOAT_KINDS, "--base"), "fp8" if fp8 else "int8")
-
-
-def _calibration(
-    model: Path,
-    sources: Sequence[str] | None,
-    file: Path | None,
-    method: str | None,
-    limit: int | None,
-) -> Any:
-    from yolor_deploy.measure.ranges import CalibrationMethod  # noqa: PLC0415 - numpy
-    from yolor_deploy.precision_stages import CalibrationConfig  # noqa: PLC0415 - numpy
-
-    chosen = None if method is None else _one_of(method, get_args(CalibrationMethod), "--method")
-    path = file or model.with_suffix(".calibration.npz")
-    return CalibrationConfig(tuple(sources or ()), path, chosen, limit)
-
-
-def _data_files(
-    data: Path | None, annotations: Path | None, images: Path | None
-) -> tuple[Path | None, Path | None]:
-    from yolor_deploy.evaluation.data import files_of_folder  # noqa: PLC0415 - Pillow
-
-    if data is None:
-        return annotations, images
-    if annotations or images:
-        raise typer.BadParameter(
-            "give --data DIR, or --annotations FILE and --images DIR", param_hint="--data"
-        )
-    return files_of_folder(data)
+    return Precision(one_of(chosen, FLOAT_KINDS, "--base"), "fp8" if fp8 else "int8")
 
 
 def _show(tuning: Tuning, config: TuneConfig) -> None:

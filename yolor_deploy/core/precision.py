@@ -13,7 +13,6 @@ GraphTarget = Literal["onnxruntime", "tensorrt"]
 
 FLOAT_KINDS: tuple[FloatKind, ...] = get_args(FloatKind)
 GRAPH_TARGETS: tuple[GraphTarget, ...] = get_args(GraphTarget)
-BYTES_PER_VALUE = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 
 
 @dataclass(frozen=True, slots=True)

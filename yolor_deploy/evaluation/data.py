@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import image_size
 from yolor_deploy.measure.annotations import read_annotations
@@ -220,3 +221,20 @@ def _listed(names: Sequence[str]) -> str:
     text = ", ".join(repr(name) for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
     return f"{text} and {more} more" if more > 0 else text
+
+
+def result_rows(
+    image_id: int, found: Detections, category_ids: Sequence[int | None]
+) -> Iterator[dict[str, Any]]:
+    """Yield detections in the COCO result form, without those of no category."""
+    for (left, top, right, bottom), score, class_id in zip(
+        found.boxes_xyxy, found.scores, found.class_ids, strict=True
+    ):
+        category_id = category_ids[class_id]
+        if category_id is not None:
+            yield {
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
+                "score": float(score),
+            }

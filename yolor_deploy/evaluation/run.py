@@ -14,13 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
-from yolor_deploy.core.detections import Detections
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import load_image
 from yolor_deploy.core.runtime import Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.detector import Detector, open_session
-from yolor_deploy.evaluation.data import ClassMatching, EvaluationData, match_classes, read_data
+from yolor_deploy.evaluation.data import (
+    ClassMatching,
+    EvaluationData,
+    match_classes,
+    read_data,
+    result_rows,
+)
 from yolor_deploy.evaluation.protocol import (
     YOLOR_NMS,
     Protocol,
@@ -291,26 +296,9 @@ def _detected(
         found = detector.batch(pixels)
         seconds += [(time.perf_counter() - begin) / len(batch)] * len(batch)
         for image, detections in zip(batch, found, strict=True):
-            rows += _result_rows(image.id, detections, category_ids)
+            rows += result_rows(image.id, detections, category_ids)
         advance(len(batch))
     return rows, seconds
-
-
-def _result_rows(
-    image_id: int, found: Detections, category_ids: Sequence[int | None]
-) -> Iterator[dict[str, Any]]:
-    """Yield detections in the COCO result form, without those of no category."""
-    for (left, top, right, bottom), score, class_id in zip(
-        found.boxes_xyxy, found.scores, found.class_ids, strict=True
-    ):
-        category_id = category_ids[class_id]
-        if category_id is not None:
-            yield {
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
-                "score": float(score),
-            }
 
 
 def _limits(nms: NmsConfig) -> Iterator[str]:

@@ -11,9 +11,11 @@ import ml_dtypes  # noqa: F401 - NumPy learns bfloat16 and float8 by it
 import numpy as np
 import onnx_ir as ir
 
+from yolor_deploy.graph.insert_qdq import SELECTING
+
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 # Their result is one of their inputs: rounded already.
-_SELECTING = ("Concat", "MaxPool", "Resize", "SpaceToDepth", "Gather", "Transpose", "Identity")
+_SELECTING = SELECTING | {"Transpose"}
 
 
 def as_reference(model: ir.Model) -> int:

@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 HalfKind = Literal["fp16", "bf16"]
 DTYPES: dict[HalfKind, ir.DataType] = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 LARGEST: dict[HalfKind, float] = {"fp16": 65504.0, "bf16": 2.0**128 * (1 - 2.0**-8)}
-SMALLEST_NORMAL: dict[HalfKind, float] = {"fp16": 2.0**-14, "bf16": 2.0**-126}
 SOFTPLUS_LIMIT = 10.0  # tanh(softplus(10)) is 1 in float32 too, and exp(10) is within half's range
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")

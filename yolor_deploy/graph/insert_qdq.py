@@ -110,8 +110,8 @@ def insert_qdq(
     """Write a plan into a network as ``QuantizeLinear``, ``DequantizeLinear`` pairs.
 
     Activations get one scale a group, ``largest / 127`` (448 for fp8), zero point 0. Weights stay
-    float, with a pair behind them: one scale per output channel for int8, one for fp8. TensorRT 8.6
-    reads weights in no other form.
+    float, with a pair behind them: one scale per output channel for int8, one for fp8. NVIDIA's
+    Model Optimizer leaves them in the same form.
 
     Args:
         model: The network that the plan was made for, in float32; changed in place.

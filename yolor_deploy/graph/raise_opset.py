@@ -12,7 +12,6 @@ BFLOAT16_OPSET = 22  # the first in which Conv and MaxPool take bfloat16
 _IR_VERSIONS = {17: 8, 19: 9, 22: 10}
 OPSETS = tuple(_IR_VERSIONS)
 _SPLIT_NEEDS_COUNT = 18
-_REDUCE_AXES_ARE_INPUT = 18
 
 
 def raise_opset(model: ir.Model, opset: int) -> int:

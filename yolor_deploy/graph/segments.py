@@ -1,6 +1,6 @@
 """Cut a network into pieces that are run one after the other.
 
-All intermediate results of one image of YOLOR-P6 at 1280 pixels take 5.7 GB. Cut into pieces, no
+All intermediate results of one image of YOLOR-P6 at 1280 pixels take 4 GB. Cut into pieces, no
 more than those of one piece are in memory, with what later pieces read, and nothing is computed
 twice.
 """

@@ -20,7 +20,13 @@ from yolor_deploy.core.nms import non_max_suppression
 from yolor_deploy.core.runtime import Array, Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.detector import Detector
-from yolor_deploy.evaluation.data import ClassMatching, EvaluationData, match_classes, read_data
+from yolor_deploy.evaluation.data import (
+    ClassMatching,
+    EvaluationData,
+    match_classes,
+    read_data,
+    result_rows,
+)
 from yolor_deploy.evaluation.protocol import YOLOR_NMS
 from yolor_deploy.measure.accuracy import (
     accuracy_from_evaluator,
@@ -178,20 +184,9 @@ class AnnotatedScorer:
 
     def _evaluator(self, found: Sequence[Detections]) -> Any:
         rows = [
-            {
-                "image_id": image.id,
-                "category_id": self._category_ids[class_id],
-                "bbox": [left, top, right - left, bottom - top],
-                "score": score,
-            }
+            row
             for image, detections in zip(self._data.images, found, strict=True)
-            for (left, top, right, bottom), score, class_id in zip(
-                detections.boxes_xyxy.tolist(),
-                detections.scores.tolist(),
-                detections.class_ids.tolist(),
-                strict=True,
-            )
-            if self._category_ids[class_id] is not None
+            for row in result_rows(image.id, detections, self._category_ids)
         ]
         return coco_evaluator(self._data.truth, rows, where=str(self._data.annotations))
 

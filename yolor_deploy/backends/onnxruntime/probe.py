@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,7 @@ class RawMapProbe:
         self._artifact, self._raw = artifact, raw
         self._names = list(dict.fromkeys((*artifact.output_names, *raw)))
         self._has_thresholds = artifact.meta.output == "detections"
-        if set(raw) <= set(artifact.output_names):
-            self._runtime = inference_session(artifact, threads=granted_cores())
-            return
-        with _copy_that_ends_in(artifact.path, raw) as path:
-            self._runtime = inference_session(replace(artifact, path=path), threads=granted_cores())
+        self._runtime = session_with_raw(artifact)
 
     def run(self, images: Array, nms: NmsConfig | None = None) -> RawOutput:
         """Run the network on one batch.
@@ -82,6 +79,19 @@ class RawMapProbe:
             where=str(self._artifact.path),
             hint="the graph was changed after it was written; export the model again",
         )
+
+
+def session_with_raw(artifact: Artifact) -> Any:
+    """Load a model whose raw maps are float32, with them as outputs beside its own.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses the file, or there is no place for a copy of it.
+    """
+    raw = output_names("raw", num_levels=len(artifact.meta.spec.levels))
+    if set(raw) <= set(artifact.output_names):
+        return inference_session(artifact, threads=granted_cores())
+    with _copy_that_ends_in(artifact.path, raw) as path:
+        return inference_session(replace(artifact, path=path), threads=granted_cores())
 
 
 @contextmanager

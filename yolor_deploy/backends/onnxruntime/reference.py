@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,34 +46,20 @@ def open_reference(
     return OnnxRuntimeSession(artifact, threads=threads or granted_cores(), runtime=runtime)
 
 
-def open_with_raw(artifact: Artifact, *, threads: int | None = None) -> OnnxRuntimeSession:
-    """Load a model as it is, with ``raw_0 ..`` as outputs beside its own.
-
-    Raises:
-        ArtifactError: The file cannot be read, or ONNX Runtime refuses it.
-    """
-    model = read_model(artifact.path)
-    add_outputs(model, [str(value.name) for value in raw_maps_of(model)])
-    runtime = session_of_model(model, artifact, threads=threads, settings={})
-    return OnnxRuntimeSession(artifact, threads=threads or granted_cores(), runtime=runtime)
-
-
 def session_of_model(
     model: ir.Model,
     artifact: Artifact,
     *,
     threads: int | None = None,
     keeps_memory: bool = True,
-    settings: Mapping[str, str] | None = None,
 ) -> Any:
-    """Load a graph that is in memory into ONNX Runtime.
+    """Load a graph that is in memory into ONNX Runtime; Q/DQ pairs are computed as they stand.
 
     Args:
         model: The graph.
         artifact: Whose it is, for messages.
         threads: Threads of one run; None for the cores granted to this process.
         keeps_memory: Whether memory of a run is kept for the next one.
-        settings: Of the session; None to compute Q/DQ pairs as they stand.
 
     Raises:
         ArtifactError: ONNX Runtime refuses it.
@@ -86,7 +71,7 @@ def session_of_model(
             replace(artifact, path=path),
             threads=threads or granted_cores(),
             keeps_memory=keeps_memory,
-            settings=SETTINGS if settings is None else settings,
+            settings=SETTINGS,
         )
 
 

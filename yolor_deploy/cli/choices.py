@@ -1,0 +1,67 @@
+"""What several commands take from their options."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
+
+from yolor_deploy.core.errors import BuildError
+
+if TYPE_CHECKING:
+    from yolor_deploy.precision_stages import CalibrationConfig
+
+
+def one_of(value: str, choices: Collection[str], option: str) -> Any:
+    """Return a value that is one of those allowed.
+
+    Raises:
+        BuildError: It is none of them.
+    """
+    if value not in choices:
+        raise BuildError(
+            f"{value!r} is not one of {', '.join(choices)}", where=option, hint="choose one of them"
+        )
+    return value
+
+
+def calibration_config(
+    model: Path,
+    sources: Sequence[str] | None,
+    file: Path | None,
+    method: str | None,
+    limit: int | None,
+) -> CalibrationConfig:
+    """Return where ranges come from; what was seen is kept beside the model if not said.
+
+    Raises:
+        BuildError: The method is unknown.
+    """
+    from yolor_deploy.measure.ranges import CalibrationMethod  # noqa: PLC0415 - numpy
+    from yolor_deploy.precision_stages import CalibrationConfig  # noqa: PLC0415 - numpy
+
+    chosen = None if method is None else one_of(method, get_args(CalibrationMethod), "--method")
+    path = file or model.with_suffix(".calibration.npz")
+    return CalibrationConfig(tuple(sources or ()), path, chosen, limit)
+
+
+def data_files(
+    data: Path | None, annotations: Path | None, images: Path | None
+) -> tuple[Path, Path]:
+    """Return annotation file and folder of images, named by --data or one by one.
+
+    Raises:
+        typer.BadParameter: Neither is given, or both.
+        EvaluationError: The folder lacks one of them.
+    """
+    from yolor_deploy.evaluation.data import files_of_folder  # noqa: PLC0415 - Pillow
+
+    if data and not (annotations or images):
+        return files_of_folder(data)
+    if annotations and images and not data:
+        return annotations, images
+    raise typer.BadParameter(
+        "give --data DIR, or --annotations FILE and --images DIR", param_hint="--data"
+    )
