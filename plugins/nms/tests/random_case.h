@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "half.h"
 #include "nms_host.h"
 #include "reference.h"
 #include "shapes.h"
@@ -14,8 +15,8 @@ namespace yolor_nms {
 struct RandomCase {
   Shape shape;
   Params params;
-  Maps maps;                        // what the logits are
-  std::vector<std::uint16_t> halves[kMaxLevels];  // the same, where data_type is float16
+  Maps maps;                                      // what the logits are
+  std::vector<std::uint16_t> halves[kMaxLevels];  // the same in the layout, where it is float16
   std::vector<std::uint8_t> class_mask;
   float score_threshold;
   float iou_threshold;
@@ -48,7 +49,7 @@ class CaseMaker {
     made.score_threshold = one_of({0.0F, 0.001F, 0.1F, 0.25F, 0.25F, 0.5F, 0.9F, 1.0F});
     made.iou_threshold = one_of({0.0F, 0.2F, 0.45F, 0.45F, 0.65F, 0.9F, 1.0F});
     made.schedule = {1 + below(5), below(4) == 0 ? 0U : static_cast<std::uint32_t>(random_()),
-                     one_of({64, 64, 128, 1024})};
+                     one_of({32, 64, 128, 1024})};
     style_ = below(7);
     for (int i = 0; i < made.shape.num_levels; ++i) { fill_level(made, i); }
     if (below(4) == 0) {
@@ -70,6 +71,7 @@ class CaseMaker {
     Shape shape = shape_of(1, one_of({1, 1, 2, 3, 10, 20, 80, 365}));
     shape.batch = below(3) == 0 ? 1 + below(8) : 1;
     shape.data_type = below(2);
+    shape.layout = shape.data_type == YOLOR_NMS_FLOAT16 ? below(2) : 0;
     int const num_levels = 1 + below(kMaxLevels);
     // Few values a case, so that a million cases take minutes; a case without room is one cell.
     int room = (below(100) == 0 ? 60000 : 2500) / shape.batch;
@@ -88,17 +90,22 @@ class CaseMaker {
   float drawn_logit(int value) {
     float const spread = std::normal_distribution<float>(0.0F, 2.0F)(random_);
     switch (style_) {
-      case 0: return std::nearbyint(spread);  // many equal scores
-      case 1:                                 // large boxes, sure objects: nearly all suppressed
+      case 0:
+        return std::nearbyint(spread);  // many equal scores
+      case 1:                           // large boxes, sure objects: nearly all suppressed
         return value == 4 ? 4.0F + spread : (value < 4 && value > 1 ? 8.0F : 1.0F + 0.1F * spread);
-      case 2: return value == 4 ? -12.0F + spread : spread;  // none, or nearly none
-      case 3: return value > 1 && value < 4 && below(2) == 0 ? -HUGE_VALF : 1.0F + spread;  // empty
+      case 2:
+        return value == 4 ? -12.0F + spread : spread;  // none, or nearly none
+      case 3:
+        return value > 1 && value < 4 && below(2) == 0 ? -HUGE_VALF : 1.0F + spread;  // empty
       case 4:
         return below(10) == 0
                    ? one_of({NAN, -NAN, HUGE_VALF, -HUGE_VALF, 3e38F, -3e38F, 88.8F, -103.5F})
                    : spread;
-      case 5: return value < 4 ? spread : 2.0F;  // all scores equal
-      default: return value == 4 ? spread : spread + 1.0F;
+      case 5:
+        return value < 4 ? spread : 2.0F;  // all scores equal
+      default:
+        return value == 4 ? spread : spread + 1.0F;
     }
   }
 
@@ -106,34 +113,21 @@ class CaseMaker {
     HeadLevel const& level = made.shape.levels[i];
     int const cells = level.height * level.width;
     std::vector<float> map;
+    std::vector<std::uint16_t> halves;
     for (int plane = 0; plane < made.shape.batch * level.channels; ++plane) {
       int const value = plane % level.channels % (5 + made.shape.num_classes);
       for (int cell = 0; cell < cells; ++cell) {
         float logit = drawn_logit(value);
         if (made.shape.data_type == YOLOR_NMS_FLOAT16) {
-          made.halves[i].push_back(half_near(logit));
-          logit = float_from_half(made.halves[i].back());
+          halves.push_back(half_near(logit));
+          logit = float_from_half(halves.back());
         }
         map.push_back(logit);
       }
     }
+    bool const is_hwc8 = made.shape.layout == YOLOR_NMS_HWC8;
+    made.halves[i] = is_hwc8 ? hwc8_from_nchw(halves, level, made.shape.batch) : halves;
     made.maps.push_back(std::move(map));
-  }
-
-  /// A half close to a value; the value itself does not matter, only that it is a half.
-  static std::uint16_t half_near(float value) {
-    std::uint32_t const bits = bits_from_float(value);
-    auto const sign = static_cast<std::uint16_t>(bits >> 16U & 0x8000U);
-    if (is_nan(value)) { return static_cast<std::uint16_t>(sign | 0x7E00U); }
-    float const magnitude = std::fabs(value);
-    if (magnitude >= 65504.0F) {
-      return static_cast<std::uint16_t>(sign | (std::isinf(value) ? 0x7C00U : 0x7BFFU));
-    }
-    if (magnitude < 0x1p-14F) {
-      return static_cast<std::uint16_t>(sign | static_cast<std::uint16_t>(magnitude * 0x1p+24F));
-    }
-    std::uint32_t const exponent = (bits >> 23U & 0xFFU) - 112U;
-    return static_cast<std::uint16_t>(sign | exponent << 10U | (bits >> 13U & 0x3FFU));
   }
 
   std::mt19937_64 random_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "yolor_nms/params.h"
@@ -26,6 +27,15 @@ struct Detections {
   std::vector<std::int32_t> class_ids;
 };
 
+/// Whether every bit of every output is equal.
+inline bool same_bits(Detections const& a, Detections const& b) {
+  auto const same = [](auto const& x, auto const& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(x[0])) == 0;
+  };
+  return same(a.num_detections, b.num_detections) && same(a.class_ids, b.class_ids) &&
+         same(a.scores, b.scores) && same(a.boxes_xyxy, b.boxes_xyxy);
+}
+
 /// A candidate with its box.
 struct ReferenceCandidate {
   Candidate candidate;
@@ -39,8 +49,8 @@ using Maps = std::vector<std::vector<float>>;
 /// All candidates of one anchor, appended.
 inline void append_candidates(std::vector<ReferenceCandidate>& all,
                               std::vector<float> const& values, Anchor const& anchor,
-                              std::uint32_t box_id, std::uint8_t const* mask,
-                              Params const& params, float score_threshold) {
+                              std::uint32_t box_id, std::uint8_t const* mask, Params const& params,
+                              float score_threshold) {
   std::size_t const before = all.size();
   BoxLogits const logits{values[0], values[1], values[2], values[3]};
   auto const num_classes = static_cast<int>(values.size()) - 5;
@@ -49,8 +59,8 @@ inline void append_candidates(std::vector<ReferenceCandidate>& all,
     float const score = objectness * sigmoid(values[static_cast<std::size_t>(5 + class_id)]);
     bool const is_masked = mask != nullptr && mask[class_id] == 0;
     if (is_masked || !(score > score_threshold) || !is_sound(logits)) { continue; }
-    auto const index = box_id * static_cast<std::uint32_t>(num_classes) +
-                       static_cast<std::uint32_t>(class_id);
+    auto const index =
+        box_id * static_cast<std::uint32_t>(num_classes) + static_cast<std::uint32_t>(class_id);
     ReferenceCandidate const next{{score, index}, box_of(logits, anchor), class_id};
     if (params.multi_label != 0 || all.size() == before) {
       all.push_back(next);
@@ -117,8 +127,7 @@ inline std::vector<ReferenceCandidate> kept_of(std::vector<ReferenceCandidate> a
 /// @param num_candidates  if not null: those above the threshold are appended, of each image
 inline Detections reference(Shape const& shape, Params const& params, Maps const& maps,
                             std::uint8_t const* class_mask, float score_threshold,
-                            float iou_threshold,
-                            std::vector<long>* num_candidates = nullptr) {
+                            float iou_threshold, std::vector<long>* num_candidates = nullptr) {
   Detections found(shape, params);
   std::fill(found.boxes_xyxy.begin(), found.boxes_xyxy.end(), 0.0F);
   std::fill(found.scores.begin(), found.scores.end(), 0.0F);

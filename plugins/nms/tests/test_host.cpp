@@ -251,8 +251,23 @@ void bad_pointers_are_refused() {
   inputs.iou_threshold = nullptr;
   EXPECT(run(workspace.data(), bytes) == Error::kIouThresholdNull);
   inputs.iou_threshold = &scene.iou_threshold;
+  inputs.score_threshold =
+      reinterpret_cast<float const*>(reinterpret_cast<unsigned char*>(scene.map.data()) + 1);
+  EXPECT(run(workspace.data(), bytes) == Error::kThresholdMisaligned);
+  inputs.score_threshold = &scene.score_threshold;
   outputs.scores = nullptr;
   EXPECT(run(workspace.data(), bytes) == Error::kOutputNull);
+}
+
+void without_cuda_a_run_on_a_gpu_says_so() {
+  if (yolor_nms_cuda_architectures()[0] != '\0') { return; }  // it was built with it
+  Scene scene;
+  Inputs inputs{{scene.map.data()}, &scene.score_threshold, &scene.iou_threshold, nullptr};
+  Detections found(scene.shape, scene.params);
+  Outputs outputs = found.outputs();
+  std::int32_t const code =
+      yolor_nms_run(&scene.shape, &scene.params, &inputs, &outputs, nullptr, 0, nullptr);
+  EXPECT(Error{code} == Error::kNoCuda);
 }
 
 void a_bad_shape_needs_no_workspace_and_says_why() {
@@ -291,6 +306,7 @@ int main() {
   bad_thresholds_are_refused();
   bad_pointers_are_refused();
   a_bad_shape_needs_no_workspace_and_says_why();
+  without_cuda_a_run_on_a_gpu_says_so();
   the_workspace_follows_the_candidates_not_the_scores();
   EXPECT(yolor_nms_version() == YOLOR_NMS_VERSION);
 }

@@ -6,7 +6,7 @@
 
 #include "expect.h"
 #include "shapes.h"
-#include "yolor_nms/params.h"
+#include "yolor_nms/plan.h"
 
 namespace {
 
@@ -34,7 +34,8 @@ void a_bad_shape_names_its_field() {
   expect_error(Error::kNumLevels, [](Shape& s) { s.num_levels = 7; });
   expect_error(Error::kNumLevels, [](Shape& s) { s.num_levels = 0; });
   expect_error(Error::kDataType, [](Shape& s) { s.data_type = 2; });
-  expect_error(Error::kLayout, [](Shape& s) { s.layout = 1; });
+  expect_error(Error::kLayout, [](Shape& s) { s.layout = 2; });
+  expect_error(Error::kLayout, [](Shape& s) { s.layout = YOLOR_NMS_HWC8; });  // of float32
   expect_error(Error::kMapSize, [](Shape& s) { s.levels[1].height = 0; });
   expect_error(Error::kMapSize, [](Shape& s) { s.levels[1].width = kMaxSide + 1; });
   expect_error(Error::kStride, [](Shape& s) { s.levels[0].stride = 0; });
@@ -48,6 +49,32 @@ void a_bad_shape_names_its_field() {
     s.levels[0].channels = 3 * 370;
     s.levels[0].height = s.levels[0].width = 4096;
   });
+  expect_error(Error::kTooManyValues, [](Shape& s) {
+    s.num_classes = 1;
+    s.num_levels = 0;
+    add_level(s, 10000, 10000, 8, 8);
+  });
+}
+
+void hwc8_is_a_layout_of_half() {
+  Shape shape = good_shape();
+  shape.data_type = YOLOR_NMS_FLOAT16;
+  shape.layout = YOLOR_NMS_HWC8;
+  EXPECT(first_error(shape) == Error::kNone);
+}
+
+void divisors_divide() {
+  for (int divisor :
+       {1, 2, 3, 5, 7, 80, 85, 127, 128, 129, 160, 25600, 65537, (1 << 30) - 1, 1 << 30}) {
+    Divisor const by = divisor_of(divisor);
+    for (std::int64_t i = 0; i <= 2147483647; i += 1 + i / 1000) {
+      auto const near = static_cast<int>(i - i % divisor);  // a quotient changes here
+      for (int dividend : {static_cast<int>(i), near, near > 0 ? near - 1 : 0}) {
+        EXPECT(dividend / by == dividend / divisor);
+      }
+    }
+    EXPECT(2147483647 / by == 2147483647 / divisor);
+  }
 }
 
 void bad_limits_name_their_field() {
@@ -77,6 +104,8 @@ void every_code_has_a_text_of_its_own() {
 int main() {
   a_good_shape_has_no_error();
   a_bad_shape_names_its_field();
+  hwc8_is_a_layout_of_half();
+  divisors_divide();
   bad_limits_name_their_field();
   only_zero_to_one_is_a_threshold();
   every_code_has_a_text_of_its_own();

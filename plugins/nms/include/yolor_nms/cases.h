@@ -39,11 +39,11 @@ YN_HD constexpr int failing_case_of_half() {
 
 YN_HD constexpr int failing_case_of_boxes() {
   if (iou({0, 0, 2, 2}, {1, 1, 3, 3}) != 1.0F / 7.0F) { return 1; }
-  if (iou({5, 5, 5, 5}, {5, 5, 5, 5}) != 0.0F) { return 2; }    // empty boxes: no 0/0
-  if (iou({0, 0, 4, 4}, {2, 2, 2, 2}) != 0.0F) { return 3; }    // an empty box inside
-  if (iou({0, 0, 1, 1}, {1, 0, 2, 1}) != 0.0F) { return 4; }    // a common edge
+  if (iou({5, 5, 5, 5}, {5, 5, 5, 5}) != 0.0F) { return 2; }  // empty boxes: no 0/0
+  if (iou({0, 0, 4, 4}, {2, 2, 2, 2}) != 0.0F) { return 3; }  // an empty box inside
+  if (iou({0, 0, 1, 1}, {1, 0, 2, 1}) != 0.0F) { return 4; }  // a common edge
   if (iou({-1, -1, 1, 1}, {-1, -1, 1, 1}) != 1.0F) { return 5; }
-  if (iou({0, 0, 2, 2}, {3, 3, 4, 4}) != 0.0F) { return 6; }    // apart in both axes
+  if (iou({0, 0, 2, 2}, {3, 3, 4, 4}) != 0.0F) { return 6; }  // apart in both axes
 
   Box const box = box_of({0, 0, 0, 0}, {2, 1, 8, 10.0F, 20.0F});
   if (box.x1 != 15.0F || box.y1 != 2.0F || box.x2 != 25.0F || box.y2 != 22.0F) { return 7; }
@@ -62,8 +62,8 @@ YN_HD constexpr int failing_case_of_order() {
   if (precedes({0.5F, 7}, {0.5F, 3})) { return 301; }
   if (precedes({0.5F, 3}, {0.5F, 3})) { return 302; }
   if (!precedes({0.75F, 9}, {0.5F, 1})) { return 303; }
-  Candidate const ordered[] = {{1.0F, 0},  {1.0F, 5},     {0.5F, 4294967294U},
-                               {0.25F, 0}, {0x1p-149F, 1}};
+  Candidate const ordered[] = {
+      {1.0F, 0}, {1.0F, 5}, {0.5F, 4294967294U}, {0.25F, 0}, {0x1p-149F, 1}};
   for (int a = 0; a < 5; ++a) {
     for (int b = 0; b < 5; ++b) {
       bool const keys = key_of(ordered[a]) > key_of(ordered[b]);

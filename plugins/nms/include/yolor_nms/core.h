@@ -5,6 +5,7 @@
 /// Comparisons with NaN are written so that they are false.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #if defined(__CUDACC__)
@@ -16,7 +17,7 @@
 namespace yolor_nms {
 
 /// Corners in input pixels.
-struct Box {
+struct alignas(16) Box {
   float x1, y1, x2, y2;
 };
 
@@ -97,6 +98,19 @@ YN_HD constexpr float exponential(float x) {
 
 /// 1 / (1 + e^-x): 0 and 1 for infinities, NaN for NaN, never above 1.
 YN_HD constexpr float sigmoid(float x) { return 1.0F / (1.0F + exponential(-x)); }
+
+/// A logit that every x with sigmoid(x) > probability is above, to be compared before any sigmoid
+/// is taken. It is lower than need be, by more than all roundings: what it lets through is decided
+/// by the sigmoid, so that its own bits do not matter and may differ between machines.
+YN_HD inline float least_logit(float probability) {
+  float const p = probability * 0.99999F;
+  if (!(p < 0.9999F)) { return 8.0F; }  // whose sigmoid is 0.9997
+#if defined(__CUDA_ARCH__)
+  return __logf(p / (1.0F - p)) - 0.01F;
+#else
+  return std::log(p / (1.0F - p)) - 0.01F;
+#endif
+}
 
 /// Score of a pair. Never above the objectness: an anchor whose objectness is not above a
 /// threshold has no candidate.

@@ -18,12 +18,13 @@ using Outputs = ::YolorNmsOutputs;
 inline constexpr int kMaxLevels = YOLOR_NMS_MAX_LEVELS;
 inline constexpr int kMaxAnchors = YOLOR_NMS_MAX_ANCHORS;
 inline constexpr int kMaxClasses = 1 << 16;
-inline constexpr int kMaxBatch = 1 << 16;    // of a grid dimension
-inline constexpr int kMaxSide = 1 << 14;     // cells
-inline constexpr int kMaxStride = 1 << 16;   // pixels; a coordinate stays finite
+inline constexpr int kMaxBatch = 1 << 16;   // of a grid dimension
+inline constexpr int kMaxSide = 1 << 14;    // cells
+inline constexpr int kMaxStride = 1 << 16;  // pixels; a coordinate stays finite
 inline constexpr float kMaxAnchorPx = 0x1p+24F;
-inline constexpr std::int64_t kMaxPairs = std::int64_t{1} << 30;  // of an image; int32 throughout
-inline constexpr std::size_t kAlignment = 16;                     // of the workspace, bytes
+inline constexpr std::int64_t kMaxPairs = std::int64_t{1} << 30;   // of an image; int32 throughout
+inline constexpr std::int64_t kMaxValues = std::int64_t{1} << 32;  // of a map of an image; uint32
+inline constexpr std::size_t kAlignment = 16;                      // of the workspace, bytes
 
 enum class Error : std::int32_t {
   kNone = 0,
@@ -42,12 +43,14 @@ enum class Error : std::int32_t {
   kAnchors,
   kChannels,
   kTooManyPairs,
+  kTooManyValues,
   kMaxDetections,
   kMaxCandidates,
   kHeadNull,
   kHeadMisaligned,
   kScoreThresholdNull,
   kIouThresholdNull,
+  kThresholdMisaligned,
   kScoreThreshold,
   kIouThreshold,
   kOutputNull,
@@ -55,6 +58,7 @@ enum class Error : std::int32_t {
   kWorkspaceNull,
   kWorkspaceMisaligned,
   kWorkspaceTooSmall,
+  kNoCuda,
   kCount
 };
 
@@ -74,6 +78,11 @@ constexpr Error first_error_of_level(HeadLevel const& level, int num_classes) no
   return Error::kNone;
 }
 
+/// Channels as they lie in memory.
+YN_HD constexpr int padded_channels(int channels, int layout) {
+  return layout == YOLOR_NMS_HWC8 ? (channels + 7) / 8 * 8 : channels;
+}
+
 /// The first thing that is wrong with a shape, or `Error::kNone`.
 constexpr Error first_error(Shape const& shape) noexcept {
   if (shape.batch < 1 || shape.batch > kMaxBatch) { return Error::kBatch; }
@@ -82,7 +91,10 @@ constexpr Error first_error(Shape const& shape) noexcept {
   if (shape.data_type != YOLOR_NMS_FLOAT32 && shape.data_type != YOLOR_NMS_FLOAT16) {
     return Error::kDataType;
   }
-  if (shape.layout != YOLOR_NMS_NCHW) { return Error::kLayout; }
+  bool const is_half = shape.data_type == YOLOR_NMS_FLOAT16;
+  if (shape.layout != YOLOR_NMS_NCHW && !(shape.layout == YOLOR_NMS_HWC8 && is_half)) {
+    return Error::kLayout;
+  }
   std::int64_t pairs = 0;
   for (int i = 0; i < shape.num_levels; ++i) {
     HeadLevel const& level = shape.levels[i];
@@ -91,6 +103,9 @@ constexpr Error first_error(Shape const& shape) noexcept {
     std::int64_t const cells = std::int64_t{level.height} * level.width;
     pairs += cells * level.num_anchors * shape.num_classes;
     if (pairs > kMaxPairs) { return Error::kTooManyPairs; }
+    if (cells * padded_channels(level.channels, shape.layout) > kMaxValues) {
+      return Error::kTooManyValues;
+    }
   }
   return Error::kNone;
 }

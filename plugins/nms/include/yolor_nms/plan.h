@@ -5,97 +5,162 @@
 
 namespace yolor_nms {
 
+inline constexpr int kWordBits = 32;     // candidates that a word of overlaps is about
+inline constexpr int kMaxWindow = 1024;  // candidates that are suppressed at once
+inline constexpr int kMaxWords = kMaxWindow / kWordBits;
 inline constexpr int kDigitBits = 11;  // of a key, a pass of exact selection
 inline constexpr int kNumDigits = 6;   // 6 * 11 bits hold a key, whose highest two bits are 0
 inline constexpr int kNumBins = 1 << kDigitBits;
-inline constexpr int kWordBits = 64;
-inline constexpr int kDefaultWindow = 1024;  // candidates whose overlaps are computed at once
 
 /// What the phases tell each other about an image; at the start of its part of the workspace.
 struct ImageState {
-  std::uint64_t lowest_key;     // of the keys that go on, once there are too many
-  std::uint32_t num_found;      // candidates, stored or not
-  std::uint32_t num_stored;     // keys
-  std::uint32_t num_wanted;     // of those that share the digits of `lowest_key` known so far
-  std::uint32_t is_narrowed;    // `lowest_key` is final
-  std::uint32_t bins[kNumBins]; // keys by their next digit
+  std::uint64_t lowest_key;     // of those that a cut chose
+  std::uint32_t num_found;      // candidates, whether there was room for them or not
+  std::uint32_t num_listed[2];  // in the two lists, of which a round reads one and fills the other
+  std::uint32_t num_gathered;   // that a cut has put where they go
+  std::uint32_t num_wanted;     // a cut may still choose this many
+  std::uint32_t num_chosen;     // a cut has chosen this many
+  std::uint32_t is_cut;         // `lowest_key` is final
+  std::uint32_t num_kept;       // detections
+  std::uint32_t num_kept_before;  // the round that ran last
+  std::uint32_t is_done;          // nothing is left, or the outputs are full
+  std::uint32_t bins[kNumBins];   // keys by their next digit
 };
 
-/// A candidate at its rank.
-struct Ranked {
+/// A candidate, decoded.
+struct alignas(32) Found {
   Box box;
-  float score;
+  std::uint64_t key;
   std::int32_t class_id;
+};
+
+/// A divisor of numbers below 2^31, as a multiplication: GPUs have no instruction for division.
+///
+/// With l the bits of divisor - 1 and m = ceil(2^(31 + l) / divisor), n / divisor is
+/// n m >> (31 + l): m is too large by less than 2^l parts of 2^(31 + l), which n < 2^31 cannot lift
+/// to the next quotient. m is below 2^32.
+struct Divisor {
+  std::uint32_t multiplier;
+  std::uint32_t shift;
+  std::int32_t value;
+};
+
+constexpr Divisor divisor_of(int value) {
+  std::uint32_t bits = 0;
+  while ((std::int64_t{1} << bits) < value) { ++bits; }
+  auto const unsigned_value = static_cast<std::uint64_t>(value);
+  std::uint64_t const scaled = (std::uint64_t{1} << (31U + bits)) + unsigned_value - 1;
+  return {static_cast<std::uint32_t>(scaled / unsigned_value), 31U + bits, value};
+}
+
+YN_HD constexpr int operator/(int dividend, Divisor const& divisor) {
+  std::uint64_t const product =
+      std::uint64_t{static_cast<std::uint32_t>(dividend)} * divisor.multiplier;
+  return static_cast<int>(product >> divisor.shift);
+}
+
+/// Where the values of a level are, in elements.
+struct LevelPlan {
+  std::int32_t first_box;
+  Divisor num_cells;
+  Divisor width;
+  std::uint32_t value_step;   // from one value of an anchor to the next
+  std::uint32_t anchor_step;  // from one anchor of a cell to the next
+  std::uint32_t cell_step;    // from one cell to the next
+  std::int64_t image_step;    // from one image to the next
 };
 
 /// A shape with what follows from it.
 struct Plan {
   Shape shape;
   Params params;
-  std::int32_t num_boxes;                  // of an image
-  std::int32_t first_box[kMaxLevels];      // of each level
-  std::int32_t capacity;                   // keys of an image that can go on
-  std::int32_t window;                     // a multiple of kWordBits
-  std::size_t keys_at, ranked_at, bits_at; // bytes from the start of an image's part
+  LevelPlan levels[kMaxLevels];
+  Divisor num_classes;
+  std::int32_t num_boxes;  // of an image
+  std::int32_t capacity;   // candidates of an image that can go on
+  std::int32_t window;     // a multiple of kWordBits, at most kMaxWindow
+  std::size_t lists_at, window_at, ranks_at, overlaps_at;  // bytes, in an image's part
   std::size_t bytes_per_image;
 };
 
-/// Where an anchor's logits are, and what it is.
+/// An anchor, found in the maps.
 struct Site {
-  std::int64_t first_value;  // element index of its x logit
-  std::int64_t value_step;   // elements from one of its values to the next
   std::int32_t level;
-  Anchor anchor;
+  std::int32_t anchor;
+  std::int32_t cell;
+  std::uint32_t first_value;  // index of its x logit among the values of its image and level
 };
 
 YN_HD constexpr int smaller_of(int a, int b) { return b < a ? b : a; }
-YN_HD constexpr int words_for(int count) { return (count + kWordBits - 1) / kWordBits; }
+YN_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 constexpr std::size_t aligned(std::size_t bytes) {
   constexpr std::size_t kLine = 128;
   return (bytes + kLine - 1) / kLine * kLine;
 }
 
-/// Lay out a run. The shape and the limits are free of errors.
-///
-/// @param window  candidates whose overlaps are computed at once; it is cut to what can occur
-constexpr Plan plan_of(Shape const& shape, Params const& params, int window = kDefaultWindow) {
-  Plan plan{};
-  plan.shape = shape;
-  plan.params = params;
-  for (int i = 0; i < shape.num_levels; ++i) {
-    HeadLevel const& level = shape.levels[i];
-    plan.first_box[i] = plan.num_boxes;
-    plan.num_boxes += level.num_anchors * level.height * level.width;
-  }
-  int const per_box = params.multi_label != 0 ? shape.num_classes : 1;
-  plan.capacity = smaller_of(params.max_candidates, plan.num_boxes * per_box);
-  plan.window = smaller_of(words_for(window), words_for(plan.capacity)) * kWordBits;
-
-  auto const capacity = static_cast<std::size_t>(plan.capacity);
-  auto const rows = static_cast<std::size_t>(plan.window);
-  plan.keys_at = aligned(sizeof(ImageState));
-  plan.ranked_at = plan.keys_at + aligned(capacity * sizeof(std::uint64_t));
-  plan.bits_at = plan.ranked_at + aligned(capacity * sizeof(Ranked));
-  plan.bytes_per_image = plan.bits_at + aligned(rows * rows / 8);
+constexpr LevelPlan plan_of_level(HeadLevel const& level, int num_classes, int layout,
+                                  int first_box) {
+  auto const cells = static_cast<std::uint32_t>(level.height * level.width);
+  auto const channels = static_cast<std::uint32_t>(padded_channels(level.channels, layout));
+  auto const num_values = static_cast<std::uint32_t>(5 + num_classes);
+  LevelPlan plan{};
+  plan.first_box = first_box;
+  plan.num_cells = divisor_of(static_cast<int>(cells));
+  plan.width = divisor_of(level.width);
+  plan.value_step = layout == YOLOR_NMS_HWC8 ? 1U : cells;
+  plan.anchor_step = plan.value_step * num_values;
+  plan.cell_step = layout == YOLOR_NMS_HWC8 ? channels : 1U;
+  plan.image_step = std::int64_t{cells} * channels;
   return plan;
 }
 
-/// Find an anchor of an image. Boxes are ordered by level, then anchor, then row, then column.
-YN_HD constexpr Site site_of(Plan const& plan, int image, int box) {
+/// Lay out a run. The shape and the limits are free of errors.
+///
+/// @param window  candidates that are suppressed at once, at most kMaxWindow; cut to what can occur
+constexpr Plan plan_of(Shape const& shape, Params const& params, int window = kMaxWindow) {
+  Plan plan{};
+  plan.shape = shape;
+  plan.params = params;
+  plan.num_classes = divisor_of(shape.num_classes);
+  for (int i = 0; i < shape.num_levels; ++i) {
+    HeadLevel const& level = shape.levels[i];
+    plan.levels[i] = plan_of_level(level, shape.num_classes, shape.layout, plan.num_boxes);
+    plan.num_boxes += level.num_anchors * plan.levels[i].num_cells.value;
+  }
+  int const per_box = params.multi_label != 0 ? shape.num_classes : 1;
+  plan.capacity = smaller_of(params.max_candidates, plan.num_boxes * per_box);
+  plan.window =
+      smaller_of(ceil_div(window, kWordBits), ceil_div(plan.capacity, kWordBits)) * kWordBits;
+
+  auto const capacity = static_cast<std::size_t>(plan.capacity);
+  auto const rows = static_cast<std::size_t>(plan.window);
+  plan.lists_at = aligned(sizeof(ImageState));
+  plan.window_at = plan.lists_at + aligned(2 * capacity * sizeof(Found));
+  plan.ranks_at = plan.window_at + aligned(rows * sizeof(Found));
+  plan.overlaps_at = plan.ranks_at + aligned(rows * sizeof(std::uint32_t));
+  plan.bytes_per_image =
+      plan.overlaps_at + aligned(rows * rows / kWordBits * sizeof(std::uint32_t));
+  return plan;
+}
+
+/// Find an anchor. Boxes are ordered by level, then anchor, then row, then column.
+YN_HD constexpr Site site_of(Plan const& plan, int box) {
   int i = plan.shape.num_levels - 1;
-  while (box < plan.first_box[i]) { --i; }
-  HeadLevel const& level = plan.shape.levels[i];
-  int const cells = level.height * level.width;
-  int const anchor = (box - plan.first_box[i]) / cells;
-  int const cell = (box - plan.first_box[i]) % cells;
-  int const num_values = 5 + plan.shape.num_classes;
-  std::int64_t const channel = std::int64_t{image} * level.channels + anchor * num_values;
-  return {channel * cells + cell,
-          cells,
-          i,
-          {cell % level.width, cell / level.width, level.stride, level.anchors_px[2 * anchor],
-           level.anchors_px[2 * anchor + 1]}};
+  while (box < plan.levels[i].first_box) { --i; }
+  LevelPlan const& level = plan.levels[i];
+  int const anchor = (box - level.first_box) / level.num_cells;
+  int const cell = (box - level.first_box) - anchor * level.num_cells.value;
+  return {i, anchor, cell,
+          static_cast<std::uint32_t>(anchor) * level.anchor_step +
+              static_cast<std::uint32_t>(cell) * level.cell_step};
+}
+
+YN_HD constexpr Anchor anchor_of(Plan const& plan, Site const& site) {
+  HeadLevel const& level = plan.shape.levels[site.level];
+  int const row = site.cell / plan.levels[site.level].width;
+  return {site.cell - row * level.width, row, level.stride, level.anchors_px[2 * site.anchor],
+          level.anchors_px[2 * site.anchor + 1]};
 }
 
 }  // namespace yolor_nms

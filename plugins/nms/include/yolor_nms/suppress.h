@@ -1,192 +1,283 @@
-/// The last phases: rank the candidates of an image, find overlaps, keep, write.
-///
-/// See select.h for what a block is.
+/// The phases of a round: how the best candidates that are left relate to each other, which of them
+/// are kept, and what a kept one suppresses among the others.
 #pragma once
 
-#include "yolor_nms/select.h"
+#include "yolor_nms/cut.h"
 
 namespace yolor_nms {
 
-inline constexpr int kMaxWords = kDefaultWindow / kWordBits;
+inline constexpr int kKeptTile = 512;
 
-struct RankShared {
-  std::uint64_t own_keys[kTile];
-  std::uint64_t other_keys[kTile];
-  std::int32_t ranks[kTile];
+struct RelateShared {
+  Box boxes[kMaxWindow];
+  std::uint64_t keys[kMaxWindow];
+  std::int32_t class_ids[kMaxWindow];
+  std::uint32_t ranks[kMaxWindow];
+};
+
+/// What is known of the window: bit b of word w is about candidate 32 w + b.
+struct Verdicts {
+  std::uint32_t open[kMaxWords];
+  std::uint32_t kept[kMaxWords];
 };
 
 struct ResolveShared {
-  std::uint64_t removed[kMaxWords];  // candidates of the window that a kept one suppresses
-  std::int32_t kept[kWordBits];      // those of the current word: rows of the window
-  std::int32_t num_kept_of_word;
+  Verdicts turns[2];
+  std::uint32_t kept_by_rank[kMaxWords];
 };
 
-/// Decode a candidate.
-template <class Element>
-YN_HD Ranked ranked_from_key(Problem<Element> const& problem, int image, std::uint64_t key) {
-  Candidate const candidate = candidate_from_key(key);
-  auto const pair = static_cast<int>(candidate.index);
-  Site const site = site_of(problem.plan, image, pair / problem.plan.shape.num_classes);
-  return {box_of(problem.box_logits(site), site.anchor), candidate.score,
-          pair % problem.plan.shape.num_classes};
+struct RemoveShared {
+  Box boxes[kKeptTile];
+  std::int32_t class_ids[kKeptTile];
+  std::uint32_t removed[kMaxWords];
+};
+
+YN_HD constexpr std::uint32_t bits_below(int lane) {
+  return (std::uint32_t{1} << static_cast<unsigned>(lane)) - 1;
 }
 
-/// Phase 5: the rank of a candidate is the number of higher keys; decode it, and put it there.
-template <class Block, class Element>
-YN_HD void rank(Block& block, RankShared& shared, Problem<Element> const& problem, int image) {
-  int const count = problem.num_ranked(image);
-  std::uint64_t const* const keys = problem.keys(image);
-  Ranked* const ranked = problem.ranked(image);
-  for (int first = block.index() * kTile; first < count; first += block.count() * kTile) {
-    int const own = smaller_of(kTile, count - first);
-    block.for_each(own, [&](int i) {
-      shared.own_keys[i] = keys[first + i];
-      shared.ranks[i] = 0;
-    });
-    for (int other = 0; other < count; other += kTile) {
-      int const others = smaller_of(kTile, count - other);
-      block.for_each(others, [&](int i) { shared.other_keys[i] = keys[other + i]; });
-      block.for_each(own, [&](int i) {
-        int above = 0;
-        for (int k = 0; k < others; ++k) { above += shared.other_keys[k] > shared.own_keys[i]; }
-        shared.ranks[i] += above;
-      });
-    }
-    block.for_each(own, [&](int i) {
-      ranked[shared.ranks[i]] = ranked_from_key(problem, image, shared.own_keys[i]);
-    });
+YN_HD constexpr std::uint32_t bit_of(int lane) {
+  return std::uint32_t{1} << static_cast<unsigned>(lane);
+}
+
+YN_HD constexpr int count_bits(std::uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __popc(word);
+#else
+  return __builtin_popcount(word);
+#endif
+}
+
+/// Which share of the work on an image this is; none, where the index is not below the count.
+struct Share {
+  int index, count;
+
+  YN_PHASE int of(int items) const {
+    return index < count && items > index ? ceil_div(items - index, count) : 0;
   }
-}
+  YN_PHASE int item(int k) const { return index + k * count; }
+};
 
-/// Bits of one row of a window: which of 64 candidates it suppresses. Those before it are left out.
-template <class Element>
-YN_HD std::uint64_t overlap_word(Problem<Element> const& problem, Ranked const* window, int count,
-                                 int row, int word) {
-  std::uint64_t bits = 0;
-  int const end = smaller_of((word + 1) * kWordBits, count);
-  int const begin = word * kWordBits > row ? word * kWordBits : row + 1;
-  for (int column = begin; column < end; ++column) {
-    if (problem.suppresses(window[row], window[column])) {
-      bits |= std::uint64_t{1} << static_cast<unsigned>(column % kWordBits);
-    }
-  }
-  return bits;
-}
-
-/// Compute the overlaps of a window of ranked candidates, this block's share of `num_shares`.
+/// Find how many of the window are better than each candidate of a share, and which of them overlap
+/// it. A warp compares a candidate with some of the words; where a block has few candidates,
+/// several warps share one.
 template <class Block, class Element>
-YN_HD void fill_bits(Block& block, Problem<Element> const& problem, int image, int base, int share,
-                     int num_shares) {
-  int const count = smaller_of(problem.plan.window, problem.num_ranked(image) - base);
-  Ranked const* const window = problem.ranked(image) + base;
-  std::uint64_t* const bits = problem.bits(image);
-  int const words = words_for(count);
-  int const rows = (count - share + num_shares - 1) / num_shares;
-  block.for_each(rows > 0 ? rows * words : 0, [&](int i) {
-    int const row = i % rows * num_shares + share;
-    int const word = i / rows;
-    bits[row * problem.words_per_row() + word] = overlap_word(problem, window, count, row, word);
-  });
-}
-
-/// Phase 6: overlaps of the first window, by all blocks.
-template <class Block, class Element>
-YN_HD void overlap(Block& block, Problem<Element> const& problem, int image) {
-  fill_bits(block, problem, image, 0, block.index(), block.count());
-}
-
-/// Begin a window: those that an earlier window's kept candidates suppress are removed.
-template <class Block, class Element>
-YN_HD void begin_window(Block& block, ResolveShared& shared, Problem<Element> const& problem,
-                        int image, int base, int num_kept) {
-  int const count = smaller_of(problem.plan.window, problem.num_ranked(image) - base);
-  Ranked const* const window = problem.ranked(image) + base;
-  std::size_t const first_row = problem.first_row(image);
-  block.for_each(words_for(count), [&](int word) { shared.removed[word] = 0; });
-  if (num_kept == 0) { return; }
+YN_PHASE void relate(Block& block, RelateShared& shared, Problem<Element> const& problem, int image,
+                     int round, Share const& share) {
+  int const count = problem.num_in_window(image, round);
+  int const own = share.of(count);
+  if (own == 0) { return; }
+  Found const* const window = problem.window(image, round);
+  float const threshold = *problem.inputs.iou_threshold;
   block.for_each(count, [&](int i) {
-    for (int k = 0; k < num_kept; ++k) {  // kept ones are in the outputs already
-      float const* const corners = problem.outputs.boxes_xyxy + 4 * (first_row + k);
-      Ranked const kept = {{corners[0], corners[1], corners[2], corners[3]},
-                           0.0F,
-                           problem.outputs.class_ids[first_row + k]};
-      if (problem.suppresses(kept, window[i])) {
-        block.set_bits(shared.removed[i / kWordBits],
-                       std::uint64_t{1} << static_cast<unsigned>(i % kWordBits));
-        return;
-      }
-    }
+    Found const found = window[i];
+    shared.boxes[i] = found.box;
+    shared.keys[i] = found.key;
+    shared.class_ids[i] = found.class_id;
+    shared.ranks[i] = 0;
   });
+  int const num_words = ceil_div(count, kWordBits);
+  int const parts = smaller_of(num_words, own < kMaxWords ? kMaxWords / own : 1);
+  block.for_each_warp(own * parts, [&](auto& warp, int item) {
+    int const k = item / parts;
+    int const i = share.item(k);
+    std::uint64_t const key = shared.keys[i];
+    Box const box = shared.boxes[i];
+    int const class_id = shared.class_ids[i];
+    int num_better = 0;
+    for (int word = item - k * parts; word < num_words; word += parts) {
+      int const first = word * kWordBits;
+      typename Block::Warp::template PerLane<bool> is_better;
+      num_better += count_bits(warp.ballot([&](int lane) {
+        is_better[lane] = first + lane < count && shared.keys[first + lane] > key;
+        return is_better[lane];
+      }));
+      std::uint32_t const overlaps = warp.ballot([&](int lane) {
+        int const j = first + lane;
+        return is_better[lane] &&
+               problem.suppresses(shared.boxes[j], shared.class_ids[j], box, class_id, threshold);
+      });
+      warp.once([&] { problem.overlaps(image, word)[i] = overlaps; });
+    }
+    warp.once([&] { block.add(shared.ranks[k], static_cast<std::uint32_t>(num_better)); });
+  });
+  block.for_each(own, [&](int k) { problem.ranks(image)[share.item(k)] = shared.ranks[k]; });
 }
 
-/// Keep, in order, what is left of 64 candidates, and remove what they suppress in the window.
+/// Decide which candidates of the window are kept.
+///
+/// One is kept if every better one that overlaps it is out, and out if one of them is kept. All
+/// that can be decided is decided at once, turn after turn; what is decided does not depend on the
+/// order. As many turns as the longest chain of suppressions: a handful, mostly; one more than the
+/// window has candidates at most, because the best that is open is decided in every turn.
+///
+/// @return the verdicts, which are in shared memory
 template <class Block, class Element>
-YN_HD void resolve_word(Block& block, ResolveShared& shared, Problem<Element> const& problem,
-                        int image, int count, int word, int room) {
-  std::uint64_t const* const bits = problem.bits(image);
-  int const words_per_row = problem.words_per_row();
-  int const begin = word * kWordBits;
-  block.for_each(1, [&](int) {
-    int const end = smaller_of(begin + kWordBits, count);
-    std::uint64_t removed = shared.removed[word];
-    int kept = 0;
-    for (int row = begin; row < end && kept < room; ++row) {
-      if ((removed >> static_cast<unsigned>(row - begin) & 1U) != 0) { continue; }
-      shared.kept[kept++] = row;
-      removed |= bits[row * words_per_row + word];
-    }
-    shared.num_kept_of_word = kept;
+YN_PHASE Verdicts const& decide(Block& block, ResolveShared& shared,
+                                Problem<Element> const& problem, int image, int count) {
+  int const num_words = ceil_div(count, kWordBits);
+  block.for_each(num_words, [&](int word) {
+    int const rest = count - word * kWordBits;
+    shared.turns[0].open[word] = rest < kWordBits ? bits_below(rest) : ~std::uint32_t{0};
+    shared.turns[0].kept[word] = 0;
   });
-  int const kept = shared.num_kept_of_word;
-  block.for_each(words_for(count) - word - 1, [&](int i) {
-    std::uint64_t removed = 0;
-    for (int k = 0; k < kept; ++k) {
-      removed |= bits[shared.kept[k] * words_per_row + word + 1 + i];
-    }
-    shared.removed[word + 1 + i] |= removed;
-  });
+  for (int turn = 0;; turn ^= 1) {
+    Verdicts const& now = shared.turns[turn];
+    Verdicts& next = shared.turns[turn ^ 1];
+    bool const is_open = block.any_warp(num_words, [&](auto& warp, int word) {
+      std::uint32_t open = now.open[word];
+      std::uint32_t kept = now.kept[word];
+      if (open != 0) {
+        typename Block::Warp::template PerLane<std::uint32_t> open_rivals;
+        std::uint32_t const out = warp.ballot([&](int lane) {
+          int const i = word * kWordBits + lane;
+          std::uint32_t any_open = 0;
+          std::uint32_t any_kept = 0;
+          if ((open & bit_of(lane)) != 0) {
+            for (int other = 0; other < num_words; ++other) {
+              std::uint32_t const rivals = problem.overlaps(image, other)[i];
+              any_open |= rivals & now.open[other];
+              any_kept |= rivals & now.kept[other];
+            }
+          }
+          open_rivals[lane] = any_open;
+          return any_kept != 0;
+        });
+        open &= ~out;
+        std::uint32_t const in = warp.ballot(
+            [&](int lane) { return (open & bit_of(lane)) != 0 && open_rivals[lane] == 0; });
+        open &= ~in;
+        kept |= in;
+      }
+      warp.once([&] {
+        next.open[word] = open;
+        next.kept[word] = kept;
+      });
+      return open != 0;
+    });
+    if (!is_open) { return next; }
+  }
 }
 
-/// Write a detection, or zeros where there is no candidate.
+/// Write a detection.
 template <class Element>
-YN_HD void write_row(Problem<Element> const& problem, int image, int row, Ranked const& ranked) {
+YN_PHASE void write_row(Problem<Element> const& problem, int image, int row, Found const& found) {
   std::size_t const at = problem.first_row(image) + static_cast<std::size_t>(row);
   float* const corners = problem.outputs.boxes_xyxy + 4 * at;
-  corners[0] = ranked.box.x1;
-  corners[1] = ranked.box.y1;
-  corners[2] = ranked.box.x2;
-  corners[3] = ranked.box.y2;
-  problem.outputs.scores[at] = ranked.score;
-  problem.outputs.class_ids[at] = ranked.class_id;
+  corners[0] = found.box.x1;
+  corners[1] = found.box.y1;
+  corners[2] = found.box.x2;
+  corners[3] = found.box.y2;
+  problem.outputs.scores[at] = candidate_from_key(found.key).score;
+  problem.outputs.class_ids[at] = found.class_id;
 }
 
-/// Phase 7, one block an image: keep in order of rank until the outputs are full, and write.
+/// One block an image: keep until the outputs are full, and write in order of rank.
 ///
-/// Overlaps of the first window are there. Most images need no other; this block computes those of
-/// the next ones alone, in the same place.
+/// @param is_final  whether no image has another round; the state is not written then, since other
+///                  blocks may still read it
 template <class Block, class Element>
-YN_HD void resolve(Block& block, ResolveShared& shared, Problem<Element> const& problem,
-                   int image) {
-  int const num_ranked = problem.num_ranked(image);
-  int const max_detections = problem.plan.params.max_detections;
-  int num_kept = 0;
-  for (int base = 0; base < num_ranked && num_kept < max_detections; base += problem.plan.window) {
-    int const count = smaller_of(problem.plan.window, num_ranked - base);
-    begin_window(block, shared, problem, image, base, num_kept);
-    if (base > 0) { fill_bits(block, problem, image, base, 0, 1); }
-    for (int word = 0; word < words_for(count) && num_kept < max_detections; ++word) {
-      resolve_word(block, shared, problem, image, count, word, max_detections - num_kept);
-      int const kept = shared.num_kept_of_word;
-      block.for_each(kept, [&](int k) {
-        write_row(problem, image, num_kept + k,
-                  problem.ranked(image)[base + shared.kept[k]]);
-      });
-      num_kept += kept;
+YN_PHASE void resolve(Block& block, ResolveShared& shared, Problem<Element> const& problem,
+                      int image, int round, bool is_final) {
+  if (block.index() != 0) { return; }
+  ImageState& state = problem.state(image);
+  int const count = problem.num_in_window(image, round);
+  bool const is_last = !problem.is_beyond_window(image, round);
+  int const kept_before = static_cast<int>(state.num_kept);
+  int const room = problem.plan.params.max_detections - kept_before;
+  block.for_each(kMaxWords, [&](int word) { shared.kept_by_rank[word] = 0; });
+  Verdicts const& verdicts = decide(block, shared, problem, image, count);
+  auto const is_kept = [&](int i) {
+    return (verdicts.kept[i / kWordBits] & bit_of(i % kWordBits)) != 0;
+  };
+  std::uint32_t const* const ranks = problem.ranks(image);
+  block.for_each(count, [&](int i) {
+    if (!is_kept(i)) { return; }
+    auto const rank = static_cast<int>(ranks[i]);
+    block.set_bits(shared.kept_by_rank[rank / kWordBits], bit_of(rank % kWordBits));
+  });
+  Found const* const window = problem.window(image, round);
+  block.for_each(count, [&](int i) {
+    if (!is_kept(i)) { return; }
+    auto const rank = static_cast<int>(ranks[i]);
+    int row = count_bits(shared.kept_by_rank[rank / kWordBits] & bits_below(rank % kWordBits));
+    for (int word = 0; word < rank / kWordBits; ++word) {
+      row += count_bits(shared.kept_by_rank[word]);
     }
+    if (row < room) { write_row(problem, image, kept_before + row, window[i]); }
+  });
+  block.for_each(1, [&](int) {
+    int num_kept = 0;
+    for (int word = 0; word < kMaxWords; ++word) {
+      num_kept += count_bits(shared.kept_by_rank[word]);
+    }
+    num_kept = smaller_of(num_kept, room);
+    problem.outputs.num_detections[image] = kept_before + num_kept;
+    if (is_final) { return; }
+    state.num_kept_before = static_cast<std::uint32_t>(kept_before);
+    state.num_kept = static_cast<std::uint32_t>(kept_before + num_kept);
+    state.is_done = is_last || num_kept == room ? 1U : 0U;
+    state.num_listed[(round + 1) & 1] = 0;
+  });
+}
+
+/// The kept ones of a round, some at a time, in shared memory.
+template <class Block, class Element>
+YN_PHASE void load_kept(Block& block, RemoveShared& shared, Problem<Element> const& problem,
+                        int image, int first, int count) {
+  std::size_t const first_row = problem.first_row(image) + static_cast<std::size_t>(first);
+  Outputs const& outputs = problem.outputs;
+  block.for_each(count, [&](int i) {
+    std::size_t const row = first_row + static_cast<std::size_t>(i);
+    float const* const corners = outputs.boxes_xyxy + 4 * row;
+    shared.boxes[i] = {corners[0], corners[1], corners[2], corners[3]};
+    shared.class_ids[i] = outputs.class_ids[row];
+  });
+}
+
+/// List for the next round what was not in the window, unless a detection of this one suppresses
+/// it.
+template <class Block, class Element>
+YN_PHASE void remove_suppressed(Block& block, RemoveShared& shared, Problem<Element> const& problem,
+                                int image, int round) {
+  ImageState& state = problem.state(image);
+  if (state.is_done != 0) { return; }
+  int const count = problem.num_listed(image, round);
+  int const share = ceil_div(count, block.count());
+  int const end = smaller_of(count, (block.index() + 1) * share);
+  auto const first_kept = static_cast<int>(state.num_kept_before);
+  auto const num_kept = static_cast<int>(state.num_kept) - first_kept;
+  std::uint64_t const lowest = state.lowest_key;
+  Found const* const list = problem.list(image, round);
+  Found* const left = problem.list(image, round + 1);
+  float const threshold = *problem.inputs.iou_threshold;
+  for (int first = block.index() * share; first < end; first += kMaxWindow) {
+    int const tile = smaller_of(kMaxWindow, end - first);
+    int const parts = kMaxWindow / tile;  // threads for each candidate
+    block.for_each(kMaxWords, [&](int word) { shared.removed[word] = 0; });
+    for (int kept = 0; kept < num_kept; kept += kKeptTile) {
+      int const num_loaded = smaller_of(kKeptTile, num_kept - kept);
+      load_kept(block, shared, problem, image, first_kept + kept, num_loaded);
+      block.for_each(tile * parts, [&](int item) {
+        int const part = item / tile;
+        int const i = item - part * tile;
+        Found const found = list[first + i];
+        for (int k = part; k < num_loaded; k += parts) {
+          if (problem.suppresses(shared.boxes[k], shared.class_ids[k], found.box, found.class_id,
+                                 threshold)) {
+            block.set_bits(shared.removed[i / kWordBits], bit_of(i % kWordBits));
+            break;
+          }
+        }
+      });
+    }
+    block.for_each(tile, [&](int i) {
+      Found const found = list[first + i];
+      bool const is_out = (shared.removed[i / kWordBits] & bit_of(i % kWordBits)) != 0;
+      if (is_out || found.key >= lowest) { return; }
+      left[block.take_slot(state.num_listed[(round + 1) & 1])] = found;
+    });
   }
-  block.for_each(max_detections - num_kept,
-                 [&](int i) { write_row(problem, image, num_kept + i, Ranked{}); });
-  block.for_each(1, [&](int) { problem.outputs.num_detections[image] = num_kept; });
 }
 
 }  // namespace yolor_nms
