@@ -1,6 +1,6 @@
 /// Time of YolorNMS on the current GPU, as JSON on stdout.
 ///
-///     nms_bench [--quick]
+///     nms_bench [--quick] [--only WORD]   cases whose names begin so
 ///     nms_bench --dump FOLDER     writes the head maps of the cases that other programs repeat
 ///     nms_bench --profile CASE    runs one a few times, for a profiler
 ///
@@ -68,6 +68,7 @@ std::vector<Case> further_cases() {
   for (int batch : {8, 32}) {
     std::string const suffix = "-batch-" + std::to_string(batch);
     cases.push_back(case_of("p6" + suffix, kYolorP6, 0.25F, 500, 100, batch));
+    cases.back().is_traced = true;
     cases.push_back(case_of("p6-4096" + suffix, kYolorP6, 0.001F, 4096, 100, batch));
   }
   for (float threshold : {0.25F, 0.001F}) {
@@ -316,8 +317,10 @@ int profile(char const* name) {
 
 int main(int argc, char** argv) {
   bool is_quick = false;
+  std::string only;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) { is_quick = true; }
+    if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) { only = argv[i + 1]; }
     if (std::strcmp(argv[i], "--profile") == 0 && i + 1 < argc) { return profile(argv[i + 1]); }
     if (std::strcmp(argv[i], "--dump") == 0 && i + 1 < argc) {
       for (Case const& one : main_cases()) {
@@ -331,9 +334,12 @@ int main(int argc, char** argv) {
   std::vector<Case> cases = main_cases();
   std::vector<Case> const further = further_cases();
   cases.insert(cases.end(), further.begin(), further.end());
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    std::printf("%s\n%s", i > 0 ? "," : "", bench.case_json(cases[i]).c_str());
+  char const* separator = "";
+  for (Case const& one : cases) {
+    if (one.name.compare(0, only.size(), only) != 0) { continue; }
+    std::printf("%s\n%s", separator, bench.case_json(one).c_str());
     std::fflush(stdout);
+    separator = ",";
   }
   std::printf("\n]}\n");
 }

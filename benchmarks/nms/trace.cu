@@ -28,20 +28,18 @@ class TracedGrid {
         is_alone);
     ++step_;
   }
-  template <class Lead, class Phase>
-  __device__ void led_phase(Lead const& lead, Phase const& phase) {
-    grid_.led_phase(
-        [&](DeviceBlock& block, int image) {
-          begin();
-          lead(block, image);
-          end();
-          ++step_;
-        },
-        [&](DeviceBlock& block, int image, bool is_led) {
-          begin();
-          phase(block, image, is_led);
-          end();
-        });
+  template <class Phase>
+  __device__ void led_phase(Phase const& phase) {
+    grid_.led_phase([&](DeviceBlock& block, int image, auto const& wait) {
+      begin();
+      phase(block, image, [&] {
+        end();
+        ++step_;
+        wait();
+        begin();
+      });
+      end();
+    });
     ++step_;
   }
   template <class Function>
@@ -70,6 +68,7 @@ class TracedGrid {
 __global__ void __launch_bounds__(kThreads, 1)
     traced_kernel(__grid_constant__ Problem<Half> const problem, Step* steps) {
   __shared__ SharedMemory shared;
+  fetch_parameters(problem, shared);
   DeviceGrid grid(shared, problem.plan.shape.batch);
   TracedGrid traced(grid, steps);
   detect(traced, problem);
@@ -101,6 +100,8 @@ std::string trace_as_json(Scene const& scene, Params const& params, float score_
   int num_blocks = 0;
   CHECK_CUDA(cudaGetDevice(&device));
   CHECK_CUDA(cudaDeviceGetAttribute(&num_blocks, cudaDevAttrMultiProcessorCount, device));
+  dim3 const grid = grid_of(num_blocks, scene.shape().batch);
+  num_blocks = static_cast<int>(grid.x * grid.y);
   std::vector<Step> steps(static_cast<std::size_t>(num_blocks * kMaxSteps));
   DeviceBuffer buffer(steps.size() * sizeof(Step));
   Problem<Half> const problem = run.problem<Half>();
@@ -108,8 +109,8 @@ std::string trace_as_json(Scene const& scene, Params const& params, float score_
   void* arguments[] = {const_cast<Problem<Half>*>(&problem), const_cast<Step**>(&device_steps)};
   for (int repeat = 0; repeat < 3; ++repeat) {  // the last one is warm
     buffer.fill(steps.size() * sizeof(Step), 0, run.stream());
-    CHECK_CUDA(cudaLaunchCooperativeKernel(traced_kernel, dim3(static_cast<unsigned>(num_blocks)),
-                                           dim3(kThreads), arguments, 0, run.stream()));
+    CHECK_CUDA(cudaLaunchCooperativeKernel(traced_kernel, grid, dim3(kThreads), arguments, 0,
+                                           run.stream()));
   }
   buffer.get(steps, run.stream());
   CHECK_CUDA(cudaStreamSynchronize(run.stream()));

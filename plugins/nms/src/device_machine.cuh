@@ -9,6 +9,22 @@ namespace yolor_nms {
 
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFU;
 inline constexpr int kThreads = kMaxWindow;
+inline constexpr int kWarps = kThreads / kWordBits;
+inline constexpr int kAtOnce = 2;  // reads that a thread has under way
+
+/// Read every line of the parameters, a warp each. They lie in constant memory, where the first use
+/// of a line waits for it: all at once that is one wait instead of one after the other. What was
+/// read goes to shared memory, or the compiler would not read it.
+template <class Element>
+__device__ void fetch_parameters(Problem<Element> const& problem, SharedMemory& shared) {
+  constexpr int kLineBytes = 64;
+  constexpr auto kLines = static_cast<int>(sizeof(problem)) / kLineBytes;
+  static_assert(kLines <= kWarps);
+  auto const line = static_cast<int>(threadIdx.x) / kWordBits;
+  if (line >= kLines) { return; }
+  auto const* const words = reinterpret_cast<unsigned const*>(&problem);
+  shared.find_digit.sums[line] = words[line * (kLineBytes / static_cast<int>(sizeof(unsigned)))];
+}
 
 class DeviceWarp {
  public:
@@ -75,23 +91,44 @@ class DeviceBlock {
 
   template <class Function>
   __device__ void for_each(int count, Function const& function) const {
+    YN_ROLLED
     for (int i = thread(); i < count; i += kThreads) { function(i); }
     __syncthreads();
   }
-  template <class Load, class Function>
-  __device__ void for_each_loaded(int count, Load const& load, Function const& function) const {
-    constexpr int kLoads = 4;  // in flight at once
-    for (int first = thread(); first < count; first += kLoads * kThreads) {
-      float values[kLoads];
+  /// What a predicate reads is asked for several times at once; where it holds, which is seldom,
+  /// the function reads it again, from the nearest cache.
+  template <class Predicate, class Function>
+  __device__ void for_each_of(int count, Predicate const& predicate,
+                              Function const& function) const {
+    YN_ROLLED
+    for (int first = thread(); first < count; first += kAtOnce * kThreads) {
+      unsigned holds = 0;
       YN_UNROLL
-      for (int k = 0; k < kLoads; ++k) {
+      for (int k = 0; k < kAtOnce; ++k) {
         int const i = first + k * kThreads;
-        values[k] = i < count ? load(i) : 0.0F;
+        if (i < count && predicate(i)) { holds |= 1U << k; }
       }
+      YN_ROLLED
+      for (; holds != 0; holds &= holds - 1) { function(first + (__ffs(holds) - 1) * kThreads); }
+    }
+    __syncthreads();
+  }
+  template <class Predicate, class Function>
+  __device__ void for_each_pair_of(int count, Predicate const& predicate,
+                                   Function const& function) const {
+    int const own = thread();
+    int const lane = own % kWordBits;
+    YN_ROLLED
+    for (int first = own / kWordBits; first < count; first += kAtOnce * kWarps) {
+      unsigned holds = 0;
       YN_UNROLL
-      for (int k = 0; k < kLoads; ++k) {
-        int const i = first + k * kThreads;
-        if (i < count) { function(i, values[k]); }
+      for (int k = 0; k < kAtOnce; ++k) {
+        int const i = first + k * kWarps;
+        if (i < count && predicate(i, lane)) { holds |= 1U << k; }
+      }
+      YN_ROLLED
+      for (; holds != 0; holds &= holds - 1) {
+        function(first + (__ffs(holds) - 1) * kWarps, lane);
       }
     }
     __syncthreads();
@@ -100,7 +137,8 @@ class DeviceBlock {
   __device__ void for_each_warp(int count, Function const& function) const {
     int const own = thread();
     DeviceWarp warp(own % kWordBits);
-    for (int i = own / kWordBits; i < count; i += kThreads / kWordBits) { function(warp, i); }
+    YN_ROLLED
+    for (int i = own / kWordBits; i < count; i += kWarps) { function(warp, i); }
     __syncthreads();
   }
   template <class Function>
@@ -113,9 +151,8 @@ class DeviceBlock {
     int const own = thread();
     DeviceWarp warp(own % kWordBits);
     bool is_any = false;
-    for (int i = own / kWordBits; i < count; i += kThreads / kWordBits) {
-      is_any |= function(warp, i);
-    }
+    YN_ROLLED
+    for (int i = own / kWordBits; i < count; i += kWarps) { is_any |= function(warp, i); }
     return __syncthreads_or(is_any ? 1 : 0) != 0;
   }
   __device__ static void sync() { __syncthreads(); }
@@ -145,6 +182,12 @@ class DeviceBlock {
   int count_;
 };
 
+/// Blocks an image, and images at once.
+inline dim3 grid_of(int blocks, int batch) {
+  int const images = smaller_of(blocks, batch);
+  return dim3(static_cast<unsigned>(blocks / images), static_cast<unsigned>(images));
+}
+
 /// The grid is `blocks an image` x `images at once`: gridDim.x blocks work on an image, and where
 /// there are more images than gridDim.y, a block works on several, one after the other.
 class DeviceGrid {
@@ -160,15 +203,16 @@ class DeviceGrid {
     is_dirty_ = true;
   }
 
-  template <class Lead, class Phase>
-  __device__ void led_phase(Lead const& lead, Phase const& phase) {
+  template <class Phase>
+  __device__ void led_phase(Phase const& phase) {
     auto token = cooperative_groups::this_grid().barrier_arrive();
-    DeviceBlock block = own_block();
-    lead(block, first_image());
-    cooperative_groups::this_grid().barrier_wait(std::move(token));
-    phase(block, first_image(), true);
-    run(first_image() + images_at_once(),
-        [&](DeviceBlock& same, int image) { phase(same, image, false); });
+    bool has_waited = false;
+    auto const wait = [&] {
+      if (!has_waited) { cooperative_groups::this_grid().barrier_wait(std::move(token)); }
+      has_waited = true;
+    };
+    run(first_image(), [&](DeviceBlock& block, int image) { phase(block, image, wait); });
+    wait();  // a block without anchors
     is_dirty_ = true;
   }
 
@@ -178,16 +222,19 @@ class DeviceGrid {
     constexpr int kFewImages = 8;
     int highest = 0;
     if (batch_ <= kFewImages) {  // every thread asks itself
+      YN_ROLLED
       for (int image = 0; image < batch_; ++image) {
         int const value = function(image);
         highest = value > highest ? value : highest;
       }
       return highest;
     }
+    YN_ROLLED
     for (int image = static_cast<int>(threadIdx.x); image < batch_; image += kThreads) {
       int const value = function(image);
       highest = value > highest ? value : highest;
     }
+    YN_ROLLED
     for (int value = limit; value > 0; --value) {
       if (__syncthreads_or(highest >= value ? 1 : 0) != 0) { return value; }
     }
@@ -202,6 +249,7 @@ class DeviceGrid {
   template <class Phase>
   __device__ void run(int first, Phase const& phase) {
     DeviceBlock block = own_block();
+    YN_ROLLED
     for (int image = first; image < batch_; image += images_at_once()) { phase(block, image); }
   }
   __device__ static DeviceBlock own_block() {

@@ -111,9 +111,17 @@ class HostBlock {
   void for_each(int count, Function const& function) const {
     Order(count, shuffle_).visit(function);
   }
-  template <class Load, class Function>
-  void for_each_loaded(int count, Load const& load, Function const& function) const {
-    for_each(count, [&](int i) { function(i, load(i)); });
+  template <class Predicate, class Function>
+  void for_each_of(int count, Predicate const& predicate, Function const& function) const {
+    for_each(count, [&](int i) {
+      if (predicate(i)) { function(i); }
+    });
+  }
+  template <class Predicate, class Function>
+  void for_each_pair_of(int count, Predicate const& predicate, Function const& function) const {
+    for_each(count * kWordBits, [&](int i) {
+      if (predicate(i / kWordBits, i % kWordBits)) { function(i / kWordBits, i % kWordBits); }
+    });
   }
   template <class Function>
   void for_each_warp(int count, Function const& function) const {
@@ -165,14 +173,9 @@ class HostGrid {
     });
   }
 
-  /// A GPU leads with the first image of a block only; here the schedule decides.
-  template <class Lead, class Phase>
-  void led_phase(Lead const& lead, Phase const& body) {
-    bool const is_led = (schedule_.shuffle & 1U) != 0;
-    phase([&](HostBlock& block, int image) {
-      if (is_led) { lead(block, image); }
-      body(block, image, is_led);
-    });
+  template <class Phase>
+  void led_phase(Phase const& led) {
+    phase([&](HostBlock& block, int image) { led(block, image, [] {}); });
   }
 
   template <class Function>

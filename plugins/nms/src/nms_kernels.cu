@@ -15,6 +15,7 @@ template <class Element>
 __global__ void __launch_bounds__(kThreads, 1)
     yolor_nms_kernel(__grid_constant__ Problem<Element> const problem) {
   __shared__ SharedMemory shared;
+  fetch_parameters(problem, shared);
   DeviceGrid grid(shared, problem.plan.shape.batch);
   detect(grid, problem);
 }
@@ -42,12 +43,6 @@ int resident_blocks(cudaError_t* error) {
   int const blocks = per_processor * processors;
   if (is_kept) { known[device].store(blocks, std::memory_order_relaxed); }
   return blocks;
-}
-
-/// Blocks an image, and images at once.
-dim3 grid_of(int blocks, int batch) {
-  int const images = smaller_of(blocks, batch);
-  return dim3(static_cast<unsigned>(blocks / images), static_cast<unsigned>(images));
 }
 
 template <class Element>

@@ -52,7 +52,7 @@ inline void append_candidates(std::vector<ReferenceCandidate>& all,
                               std::uint32_t box_id, std::uint8_t const* mask, Params const& params,
                               float score_threshold) {
   std::size_t const before = all.size();
-  BoxLogits const logits{values[0], values[1], values[2], values[3]};
+  BoxValues const logits{values[0], values[1], values[2], values[3]};
   auto const num_classes = static_cast<int>(values.size()) - 5;
   float const objectness = sigmoid(values[4]);
   for (int class_id = 0; class_id < num_classes; ++class_id) {
@@ -61,7 +61,7 @@ inline void append_candidates(std::vector<ReferenceCandidate>& all,
     if (is_masked || !(score > score_threshold) || !is_sound(logits)) { continue; }
     auto const index =
         box_id * static_cast<std::uint32_t>(num_classes) + static_cast<std::uint32_t>(class_id);
-    ReferenceCandidate const next{{score, index}, box_of(logits, anchor), class_id};
+    ReferenceCandidate const next{{score, index}, box_of(sigmoids_of(logits), anchor), class_id};
     if (params.multi_label != 0 || all.size() == before) {
       all.push_back(next);
     } else if (score > all.back().candidate.score) {

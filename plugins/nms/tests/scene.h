@@ -96,7 +96,7 @@ class Scene {
   };
   struct Place {
     int level, anchor, cell;
-    BoxLogits logits;
+    BoxValues logits;
     float distance;
   };
 

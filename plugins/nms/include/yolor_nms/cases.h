@@ -45,10 +45,10 @@ YN_HD constexpr int failing_case_of_boxes() {
   if (iou({-1, -1, 1, 1}, {-1, -1, 1, 1}) != 1.0F) { return 5; }
   if (iou({0, 0, 2, 2}, {3, 3, 4, 4}) != 0.0F) { return 6; }  // apart in both axes
 
-  Box const box = box_of({0, 0, 0, 0}, {2, 1, 8, 10.0F, 20.0F});
+  Box const box = box_of(sigmoids_of({0, 0, 0, 0}), {2, 1, 8, 10.0F, 20.0F});
   if (box.x1 != 15.0F || box.y1 != 2.0F || box.x2 != 25.0F || box.y2 != 22.0F) { return 7; }
   float const infinity = float_from_bits(0x7F800000U);
-  Box const low = box_of({-infinity, 0, -infinity, 0}, {0, 0, 8, 10.0F, 20.0F});
+  Box const low = box_of(sigmoids_of({-infinity, 0, -infinity, 0}), {0, 0, 8, 10.0F, 20.0F});
   if (low.x1 != -4.0F || low.x2 != -4.0F) { return 8; }  // empty, but a box
   float const nan = float_from_bits(0x7FC00000U);
   if (is_sound({nan, 0, 0, 0}) || is_sound({0, nan, 0, 0})) { return 9; }

@@ -27,8 +27,8 @@ struct Candidate {
   std::uint32_t index;
 };
 
-/// What the head says of the place and size of one anchor.
-struct BoxLogits {
+/// What the head says of the place and size of one anchor: logits, or their sigmoids.
+struct BoxValues {
   float x, y, w, h;
 };
 
@@ -118,22 +118,27 @@ YN_HD constexpr float score_of(float objectness, float class_score) {
   return objectness * class_score;
 }
 
-/// Box of an anchor: `xy = (2 s - 0.5 + cell) stride`, `wh = (2 s)^2 anchor`, s the sigmoid.
+/// Box of an anchor from the sigmoids s of its logits: `xy = (2 s - 0.5 + cell) stride`,
+/// `wh = (2 s)^2 anchor`.
 ///
 /// Source: `YOLOLayer`, `Detect` and `IDetect` of the authors' repositories, which agree.
-YN_HD constexpr Box box_of(BoxLogits const& logits, Anchor const& anchor) {
+YN_HD constexpr Box box_of(BoxValues const& sigmoids, Anchor const& anchor) {
   auto const stride = static_cast<float>(anchor.stride);
-  float const x = (sigmoid(logits.x) * 2.0F - 0.5F + static_cast<float>(anchor.column)) * stride;
-  float const y = (sigmoid(logits.y) * 2.0F - 0.5F + static_cast<float>(anchor.row)) * stride;
-  float const w = sigmoid(logits.w) * 2.0F;
-  float const h = sigmoid(logits.h) * 2.0F;
+  float const x = (sigmoids.x * 2.0F - 0.5F + static_cast<float>(anchor.column)) * stride;
+  float const y = (sigmoids.y * 2.0F - 0.5F + static_cast<float>(anchor.row)) * stride;
+  float const w = sigmoids.w * 2.0F;
+  float const h = sigmoids.h * 2.0F;
   float const half_width = w * w * anchor.width_px * 0.5F;
   float const half_height = h * h * anchor.height_px * 0.5F;
   return {x - half_width, y - half_height, x + half_width, y + half_height};
 }
 
+YN_HD constexpr BoxValues sigmoids_of(BoxValues const& logits) {
+  return {sigmoid(logits.x), sigmoid(logits.y), sigmoid(logits.w), sigmoid(logits.h)};
+}
+
 /// Whether an anchor can have a candidate at all, its scores apart.
-YN_HD constexpr bool is_sound(BoxLogits const& logits) {
+YN_HD constexpr bool is_sound(BoxValues const& logits) {
   return !is_nan(logits.x) && !is_nan(logits.y) && !is_nan(logits.w) && !is_nan(logits.h);
 }
 

@@ -35,7 +35,7 @@ struct Cut {
 };
 
 struct CutShared {
-  SelectShared select;
+  Survivors survivors;
   std::uint32_t bins[kNumBins];
 };
 
@@ -62,11 +62,12 @@ YN_HD constexpr int digit_of_key(std::uint64_t key, int digit) {
 
 /// Call visit(key) for each key that a cut is made of, all blocks together.
 template <class Block, class Element, class Visit>
-YN_PHASE void visit_keys(Block& block, SelectShared& shared, Problem<Element> const& problem,
+YN_PHASE void visit_keys(Block& block, Survivors& survivors, Problem<Element> const& problem,
                          int image, Cut const& cut, Visit const& visit) {
   if (!cut.is_of_window) {
-    for_each_chunk(block, shared, problem, image, false,
-                   [&] { expand_survivors(block, shared, problem, image, visit); });
+    for_each_chunk(
+        block, survivors, problem, image, [] {},
+        [&] { expand_survivors(block, survivors, problem, image, visit); });
     return;
   }
   Found const* const list = problem.list(image, cut.round);
@@ -84,7 +85,7 @@ YN_PHASE void count_digits(Block& block, CutShared& shared, Problem<Element> con
   if (!cut.applies(problem, image) || (digit > 0 && state.is_cut != 0)) { return; }
   std::uint64_t const known = digit == 0 ? 0 : known_bits(state.lowest_key, digit);
   block.for_each(kNumBins, [&](int bin) { shared.bins[bin] = 0; });
-  visit_keys(block, shared.select, problem, image, cut, [&](std::uint64_t key) {
+  visit_keys(block, shared.survivors, problem, image, cut, [&](std::uint64_t key) {
     if (known_bits(key, digit) == known) { block.add(shared.bins[digit_of_key(key, digit)], 1U); }
   });
   block.for_each(kNumBins, [&](int bin) {
@@ -141,13 +142,13 @@ YN_PHASE void find_digit(Block& block, FindDigitShared& shared, Problem<Element>
 
 /// Put the chosen candidates where they go.
 template <class Block, class Element>
-YN_PHASE void gather(Block& block, SelectShared& shared, Problem<Element> const& problem, int image,
+YN_PHASE void gather(Block& block, Survivors& survivors, Problem<Element> const& problem, int image,
                      Cut const& cut) {
   if (!cut.applies(problem, image)) { return; }
   ImageState& state = problem.state(image);
   std::uint64_t const lowest = state.lowest_key;
   Found* const chosen = cut.is_of_window ? problem.cut_window(image) : problem.list(image, 0);
-  visit_keys(block, shared, problem, image, cut, [&](std::uint64_t key) {
+  visit_keys(block, survivors, problem, image, cut, [&](std::uint64_t key) {
     if (key < lowest) { return; }
     chosen[block.take_slot(state.num_gathered)] = problem.found_from_key(image, key);
   });

@@ -20,6 +20,7 @@ static_assert(sizeof(SharedMemory) <= 48 * 1024, "what every GPU has without bei
 /// Choose the best keys of the images that have too many.
 template <class Grid, class Element>
 YN_PHASE void cut_down(Grid& grid, Problem<Element> const& problem, Cut const& cut) {
+  YN_ROLLED
   for (int digit = 0; digit < kNumDigits; ++digit) {
     grid.phase([&](auto& block, int image) {
       count_digits(block, grid.shared().cut, problem, image, cut, digit);
@@ -31,8 +32,9 @@ YN_PHASE void cut_down(Grid& grid, Problem<Element> const& problem, Cut const& c
       break;
     }
   }
-  grid.phase(
-      [&](auto& block, int image) { gather(block, grid.shared().select, problem, image, cut); });
+  grid.phase([&](auto& block, int image) {
+    gather(block, grid.shared().cut.survivors, problem, image, cut);
+  });
 }
 
 /// How much a round begins with.
@@ -56,11 +58,10 @@ YN_PHASE Load load_of(Problem<Element> const& problem, int image, int round) {
 template <class Grid, class Element>
 YN_PHASE void detect(Grid& grid, Problem<Element> const& problem) {
   grid.phase([&](auto& block, int image) { reset(block, problem, image); });
-  grid.led_phase([&](auto& block,
-                     int image) { list_survivors(block, grid.shared().select, problem, image, 0); },
-                 [&](auto& block, int image, bool is_listed) {
-                   select(block, grid.shared().select, problem, image, is_listed);
-                 });
+  grid.led_phase([&](auto& block, int image, auto const& wait) {
+    select(block, grid.shared().select, problem, image, wait);
+  });
+  YN_ROLLED
   for (int round = 0;; ++round) {
     int load = grid.most(kNumLoads - 1, [&](int image) { return load_of(problem, image, round); });
     if (load == kNone) { return; }

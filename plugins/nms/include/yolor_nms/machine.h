@@ -7,7 +7,8 @@
 /// does must not depend on the order.
 ///
 ///     block.for_each(n, f)            f(0) .. f(n - 1), by any threads; then a barrier
-///     block.for_each_loaded(n, l, f)  f(i, l(i)) likewise; several loads l(i) may come first
+///     block.for_each_of(n, p, f)      f(i) where p(i); several p(i) may come first
+///     block.for_each_pair_of(n, p, f) f(i, lane) where p(i, lane), by lanes of a warp; likewise
 ///     block.for_each_warp(n, f)       f(warp, i) likewise, a warp each
 ///     block.each_thread(n, f)         f(i) by thread i, n <= kMaxWindow; no barrier
 ///     block.any_warp(n, f)            whether any f(warp, i) is true, told to all threads
@@ -24,9 +25,8 @@
 ///
 ///     grid.phase(f, is_alone)         f(block, image) for every block; waits for the phase before,
 ///                                     unless a block needs only what it did there itself
-///     grid.led_phase(l, f)            the same, with l(block, image) ahead of that wait, which
-///                                     may use shared memory and inputs only; f(block, image, led)
-///                                     tells whether l ran
+///     grid.led_phase(f)               f(block, image, wait) likewise, with the wait where f calls
+///                                     wait(); before, only shared memory and inputs may be used
 ///     grid.most(m, f)                 the highest f(image), 0 to m, of all images; waits likewise
 ///     grid.shared()                   the shared memory of the block that runs
 #pragma once
@@ -34,7 +34,9 @@
 #if defined(__CUDACC__)
 #define YN_PHASE __device__ __forceinline__
 #define YN_UNROLL _Pragma("unroll")
+#define YN_ROLLED _Pragma("unroll 1")
 #else
 #define YN_PHASE inline
 #define YN_UNROLL
+#define YN_ROLLED
 #endif

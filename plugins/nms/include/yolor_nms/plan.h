@@ -5,12 +5,14 @@
 
 namespace yolor_nms {
 
-inline constexpr int kWordBits = 32;     // candidates that a word of overlaps is about
-inline constexpr int kMaxWindow = 1024;  // candidates that are suppressed at once
+inline constexpr int kLaneBits = 5;
+inline constexpr int kWordBits = 1 << kLaneBits;  // candidates that a word of overlaps is about
+inline constexpr int kMaxWindow = 1024;           // candidates that are suppressed at once
 inline constexpr int kMaxWords = kMaxWindow / kWordBits;
 inline constexpr int kDigitBits = 11;  // of a key, a pass of exact selection
 inline constexpr int kNumDigits = 6;   // 6 * 11 bits hold a key, whose highest two bits are 0
 inline constexpr int kNumBins = 1 << kDigitBits;
+inline constexpr std::int32_t kNoBox = 0x7FFFFFFF;  // above every box
 
 /// What the phases tell each other about an image; at the start of its part of the workspace.
 struct ImageState {
@@ -32,6 +34,7 @@ struct alignas(32) Found {
   Box box;
   std::uint64_t key;
   std::int32_t class_id;
+  std::int32_t padding;  // 0, so that a copy copies nothing that was never written
 };
 
 /// A divisor of numbers below 2^31, as a multiplication: GPUs have no instruction for division.
@@ -59,7 +62,8 @@ YN_HD constexpr int operator/(int dividend, Divisor const& divisor) {
   return static_cast<int>(product >> divisor.shift);
 }
 
-/// Where the values of a level are, in elements.
+/// Where the values of a level are, in elements; `first_box` of a level that is not there is
+/// kNoBox.
 struct LevelPlan {
   std::int32_t first_box;
   Divisor num_cells;
@@ -76,10 +80,11 @@ struct Plan {
   Params params;
   LevelPlan levels[kMaxLevels];
   Divisor num_classes;
+  Divisor strips;          // that a row has, see Strips in select.h
   std::int32_t num_boxes;  // of an image
   std::int32_t capacity;   // candidates of an image that can go on
   std::int32_t window;     // a multiple of kWordBits, at most kMaxWindow
-  std::size_t lists_at, window_at, ranks_at, overlaps_at;  // bytes, in an image's part
+  std::size_t lists_at, window_at, ranks_at, rivals_at, overlaps_at;  // bytes, in an image's part
   std::size_t bytes_per_image;
 };
 
@@ -123,6 +128,9 @@ constexpr Plan plan_of(Shape const& shape, Params const& params, int window = kM
   plan.shape = shape;
   plan.params = params;
   plan.num_classes = divisor_of(shape.num_classes);
+  bool const is_planar = shape.layout == YOLOR_NMS_NCHW;
+  plan.strips = divisor_of(is_planar ? shape.num_classes : ceil_div(shape.num_classes, kWordBits));
+  for (LevelPlan& level : plan.levels) { level.first_box = kNoBox; }
   for (int i = 0; i < shape.num_levels; ++i) {
     HeadLevel const& level = shape.levels[i];
     plan.levels[i] = plan_of_level(level, shape.num_classes, shape.layout, plan.num_boxes);
@@ -138,16 +146,28 @@ constexpr Plan plan_of(Shape const& shape, Params const& params, int window = kM
   plan.lists_at = aligned(sizeof(ImageState));
   plan.window_at = plan.lists_at + aligned(2 * capacity * sizeof(Found));
   plan.ranks_at = plan.window_at + aligned(rows * sizeof(Found));
-  plan.overlaps_at = plan.ranks_at + aligned(rows * sizeof(std::uint32_t));
+  plan.rivals_at = plan.ranks_at + aligned(rows * sizeof(std::uint32_t));
+  plan.overlaps_at = plan.rivals_at + aligned(rows * sizeof(std::uint32_t));
   plan.bytes_per_image =
       plan.overlaps_at + aligned(rows * rows / kWordBits * sizeof(std::uint32_t));
   return plan;
 }
 
+/// Which anchor, and which class, a candidate is of.
+YN_HD constexpr int box_of_key(Plan const& plan, std::uint64_t key) {
+  return static_cast<int>(candidate_from_key(key).index) / plan.num_classes;
+}
+YN_HD constexpr int class_of_key(Plan const& plan, std::uint64_t key) {
+  return static_cast<int>(candidate_from_key(key).index) -
+         box_of_key(plan, key) * plan.num_classes.value;
+}
+
 /// Find an anchor. Boxes are ordered by level, then anchor, then row, then column.
 YN_HD constexpr Site site_of(Plan const& plan, int box) {
-  int i = plan.shape.num_levels - 1;
-  while (box < plan.levels[i].first_box) { --i; }
+  int i = 0;
+  for (int coarser = 1; coarser < kMaxLevels; ++coarser) {
+    i += box >= plan.levels[coarser].first_box ? 1 : 0;
+  }
   LevelPlan const& level = plan.levels[i];
   int const anchor = (box - level.first_box) / level.num_cells;
   int const cell = (box - level.first_box) - anchor * level.num_cells.value;

@@ -53,8 +53,13 @@ struct Problem {
   YN_PHASE std::uint32_t* ranks(int image) const {
     return reinterpret_cast<std::uint32_t*>(part(image, plan.ranks_at));
   }
+  /// Bit w of each of the window: whether `overlaps(w)` says anything of it.
+  YN_PHASE std::uint32_t* rivals(int image) const {
+    return reinterpret_cast<std::uint32_t*>(part(image, plan.rivals_at));
+  }
   /// Which of 32 candidates suppress each of the window if they are kept: bit b of [word][i] says
-  /// it of candidate `32 word + b` and candidate i, which is of lower rank.
+  /// it of candidate `32 word + b` and candidate i, which is of lower rank. Where no bit is set,
+  /// nothing is written.
   YN_PHASE std::uint32_t* overlaps(int image, int word) const {
     auto* const words = reinterpret_cast<std::uint32_t*>(part(image, plan.overlaps_at));
     return words + word * plan.window;
@@ -72,7 +77,7 @@ struct Problem {
     auto const step = static_cast<std::uint32_t>(value) * plan.levels[level].value_step;
     return as_float(values(image, level)[first_value + step]);
   }
-  YN_PHASE BoxLogits box_logits(int image, Site const& site) const {
+  YN_PHASE BoxValues box_logits(int image, Site const& site) const {
     return {logit(image, site.level, site.first_value, 0),
             logit(image, site.level, site.first_value, 1),
             logit(image, site.level, site.first_value, 2),
@@ -97,11 +102,9 @@ struct Problem {
   }
   /// Decode a candidate.
   YN_PHASE Found found_from_key(int image, std::uint64_t key) const {
-    auto const pair = static_cast<int>(candidate_from_key(key).index);
-    int const box = pair / plan.num_classes;
-    Site const site = site_of(plan, box);
-    return {box_of(box_logits(image, site), anchor_of(plan, site)), key,
-            pair - box * plan.num_classes.value};
+    Site const site = site_of(plan, box_of_key(plan, key));
+    return {box_of(sigmoids_of(box_logits(image, site)), anchor_of(plan, site)), key,
+            class_of_key(plan, key), 0};
   }
 
   YN_PHASE bool is_overfull(int image) const {

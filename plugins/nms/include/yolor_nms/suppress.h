@@ -13,6 +13,7 @@ struct RelateShared {
   std::uint64_t keys[kMaxWindow];
   std::int32_t class_ids[kMaxWindow];
   std::uint32_t ranks[kMaxWindow];
+  std::uint32_t rivals[kMaxWindow];
 };
 
 /// What is known of the window: bit b of word w is about candidate 32 w + b.
@@ -38,6 +39,14 @@ YN_HD constexpr std::uint32_t bits_below(int lane) {
 
 YN_HD constexpr std::uint32_t bit_of(int lane) {
   return std::uint32_t{1} << static_cast<unsigned>(lane);
+}
+
+YN_HD constexpr int lowest_bit(std::uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __ffs(static_cast<int>(word)) - 1;
+#else
+  return __builtin_ctz(word);
+#endif
 }
 
 YN_HD constexpr int count_bits(std::uint32_t word) {
@@ -75,6 +84,7 @@ YN_PHASE void relate(Block& block, RelateShared& shared, Problem<Element> const&
     shared.keys[i] = found.key;
     shared.class_ids[i] = found.class_id;
     shared.ranks[i] = 0;
+    shared.rivals[i] = 0;
   });
   int const num_words = ceil_div(count, kWordBits);
   int const parts = smaller_of(num_words, own < kMaxWords ? kMaxWords / own : 1);
@@ -85,6 +95,7 @@ YN_PHASE void relate(Block& block, RelateShared& shared, Problem<Element> const&
     Box const box = shared.boxes[i];
     int const class_id = shared.class_ids[i];
     int num_better = 0;
+    std::uint32_t rivals = 0;
     for (int word = item - k * parts; word < num_words; word += parts) {
       int const first = word * kWordBits;
       typename Block::Warp::template PerLane<bool> is_better;
@@ -97,11 +108,52 @@ YN_PHASE void relate(Block& block, RelateShared& shared, Problem<Element> const&
         return is_better[lane] &&
                problem.suppresses(shared.boxes[j], shared.class_ids[j], box, class_id, threshold);
       });
+      if (overlaps == 0) { continue; }
+      rivals |= bit_of(word);
       warp.once([&] { problem.overlaps(image, word)[i] = overlaps; });
     }
-    warp.once([&] { block.add(shared.ranks[k], static_cast<std::uint32_t>(num_better)); });
+    warp.once([&] {
+      block.add(shared.ranks[k], static_cast<std::uint32_t>(num_better));
+      if (rivals != 0) { block.set_bits(shared.rivals[k], rivals); }
+    });
   });
-  block.for_each(own, [&](int k) { problem.ranks(image)[share.item(k)] = shared.ranks[k]; });
+  block.for_each(own, [&](int k) {
+    problem.ranks(image)[share.item(k)] = shared.ranks[k];
+    problem.rivals(image)[share.item(k)] = shared.rivals[k];
+  });
+}
+
+/// What is known of the better ones that overlap a candidate.
+struct Rivals {
+  bool is_any_open, is_any_kept;
+};
+
+/// Four reads are under way at once: a candidate seldom has rivals in more words.
+///
+/// @param words  bit w: the candidate has rivals among those of word w
+template <class Element>
+YN_PHASE Rivals rivals_of(Problem<Element> const& problem, int image, int i, std::uint32_t words,
+                          Verdicts const& now) {
+  constexpr int kReads = 4;
+  std::uint32_t any_open = 0;
+  std::uint32_t any_kept = 0;
+  YN_ROLLED
+  while (words != 0) {
+    int word[kReads];
+    std::uint32_t overlaps[kReads];
+    YN_UNROLL
+    for (int k = 0; k < kReads; ++k) {
+      word[k] = words != 0 ? lowest_bit(words) : 0;
+      overlaps[k] = words != 0 ? problem.overlaps(image, word[k])[i] : 0;
+      words &= words - 1;  // 0 stays
+    }
+    YN_UNROLL
+    for (int k = 0; k < kReads; ++k) {
+      any_open |= overlaps[k] & now.open[word[k]];
+      any_kept |= overlaps[k] & now.kept[word[k]];
+    }
+  }
+  return {any_open != 0, any_kept != 0};
 }
 
 /// Decide which candidates of the window are kept.
@@ -116,6 +168,8 @@ template <class Block, class Element>
 YN_PHASE Verdicts const& decide(Block& block, ResolveShared& shared,
                                 Problem<Element> const& problem, int image, int count) {
   int const num_words = ceil_div(count, kWordBits);
+  typename Block::template PerThread<std::uint32_t> rivals;
+  block.each_thread(count, [&](int i) { rivals[i] = problem.rivals(image)[i]; });
   block.for_each(num_words, [&](int word) {
     int const rest = count - word * kWordBits;
     shared.turns[0].open[word] = rest < kWordBits ? bits_below(rest) : ~std::uint32_t{0};
@@ -128,25 +182,17 @@ YN_PHASE Verdicts const& decide(Block& block, ResolveShared& shared,
       std::uint32_t open = now.open[word];
       std::uint32_t kept = now.kept[word];
       if (open != 0) {
-        typename Block::Warp::template PerLane<std::uint32_t> open_rivals;
+        typename Block::Warp::template PerLane<Rivals> found;
         std::uint32_t const out = warp.ballot([&](int lane) {
           int const i = word * kWordBits + lane;
-          std::uint32_t any_open = 0;
-          std::uint32_t any_kept = 0;
-          if ((open & bit_of(lane)) != 0) {
-            for (int other = 0; other < num_words; ++other) {
-              std::uint32_t const rivals = problem.overlaps(image, other)[i];
-              any_open |= rivals & now.open[other];
-              any_kept |= rivals & now.kept[other];
-            }
-          }
-          open_rivals[lane] = any_open;
-          return any_kept != 0;
+          found[lane] = (open & bit_of(lane)) != 0 ? rivals_of(problem, image, i, rivals[i], now)
+                                                   : Rivals{false, false};
+          return found[lane].is_any_kept;
         });
-        open &= ~out;
-        std::uint32_t const in = warp.ballot(
-            [&](int lane) { return (open & bit_of(lane)) != 0 && open_rivals[lane] == 0; });
-        open &= ~in;
+        std::uint32_t const in = warp.ballot([&](int lane) {
+          return (open & ~out & bit_of(lane)) != 0 && !found[lane].is_any_open;
+        });
+        open &= ~(out | in);
         kept |= in;
       }
       warp.once([&] {
@@ -185,39 +231,47 @@ YN_PHASE void resolve(Block& block, ResolveShared& shared, Problem<Element> cons
   bool const is_last = !problem.is_beyond_window(image, round);
   int const kept_before = static_cast<int>(state.num_kept);
   int const room = problem.plan.params.max_detections - kept_before;
+  // Read ahead of the decisions, which take longer.
+  Found const* const window = problem.window(image, round);
+  std::uint32_t const* const ranks = problem.ranks(image);
+  typename Block::template PerThread<Found> found;
+  typename Block::template PerThread<int> rank;
+  block.each_thread(count, [&](int i) {
+    found[i] = window[i];
+    rank[i] = static_cast<int>(ranks[i]);
+  });
   block.for_each(kMaxWords, [&](int word) { shared.kept_by_rank[word] = 0; });
   Verdicts const& verdicts = decide(block, shared, problem, image, count);
   auto const is_kept = [&](int i) {
     return (verdicts.kept[i / kWordBits] & bit_of(i % kWordBits)) != 0;
   };
-  std::uint32_t const* const ranks = problem.ranks(image);
-  block.for_each(count, [&](int i) {
+  block.each_thread(count, [&](int i) {
     if (!is_kept(i)) { return; }
-    auto const rank = static_cast<int>(ranks[i]);
-    block.set_bits(shared.kept_by_rank[rank / kWordBits], bit_of(rank % kWordBits));
+    block.set_bits(shared.kept_by_rank[rank[i] / kWordBits], bit_of(rank[i] % kWordBits));
   });
-  Found const* const window = problem.window(image, round);
-  block.for_each(count, [&](int i) {
+  block.sync();
+  block.each_thread(count, [&](int i) {
     if (!is_kept(i)) { return; }
-    auto const rank = static_cast<int>(ranks[i]);
-    int row = count_bits(shared.kept_by_rank[rank / kWordBits] & bits_below(rank % kWordBits));
-    for (int word = 0; word < rank / kWordBits; ++word) {
-      row += count_bits(shared.kept_by_rank[word]);
+    int const word = rank[i] / kWordBits;
+    int row = count_bits(shared.kept_by_rank[word] & bits_below(rank[i] % kWordBits));
+    for (int before = 0; before < word; ++before) {
+      row += count_bits(shared.kept_by_rank[before]);
     }
-    if (row < room) { write_row(problem, image, kept_before + row, window[i]); }
+    if (row < room) { write_row(problem, image, kept_before + row, found[i]); }
   });
-  block.for_each(1, [&](int) {
-    int num_kept = 0;
-    for (int word = 0; word < kMaxWords; ++word) {
-      num_kept += count_bits(shared.kept_by_rank[word]);
-    }
-    num_kept = smaller_of(num_kept, room);
-    problem.outputs.num_detections[image] = kept_before + num_kept;
-    if (is_final) { return; }
-    state.num_kept_before = static_cast<std::uint32_t>(kept_before);
-    state.num_kept = static_cast<std::uint32_t>(kept_before + num_kept);
-    state.is_done = is_last || num_kept == room ? 1U : 0U;
-    state.num_listed[(round + 1) & 1] = 0;
+  block.for_each_warp(1, [&](auto& warp, int /*item*/) {
+    auto const all_kept = static_cast<int>(warp.sum([&](int lane) {
+      return static_cast<std::uint32_t>(count_bits(shared.kept_by_rank[lane]));
+    }));
+    int const num_kept = smaller_of(all_kept, room);
+    warp.once([&] {
+      problem.outputs.num_detections[image] = kept_before + num_kept;
+      if (is_final) { return; }
+      state.num_kept_before = static_cast<std::uint32_t>(kept_before);
+      state.num_kept = static_cast<std::uint32_t>(kept_before + num_kept);
+      state.is_done = is_last || num_kept == room ? 1U : 0U;
+      state.num_listed[(round + 1) & 1] = 0;
+    });
   });
 }
 

@@ -100,11 +100,13 @@ class DeviceRun {
 /// A graph of one launch.
 class Graph {
  public:
-  explicit Graph(DeviceRun& run) {
+  explicit Graph(DeviceRun& run) : Graph(run.stream(), [&] { return run.launch(); }) {}
+  template <class Launch>
+  Graph(cudaStream_t stream, Launch const& launch) {
     cudaGraph_t graph{};
-    CHECK_CUDA(cudaStreamBeginCapture(run.stream(), cudaStreamCaptureModeThreadLocal));
-    std::int32_t const code = run.launch();
-    CHECK_CUDA(cudaStreamEndCapture(run.stream(), &graph));
+    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    std::int32_t const code = launch();
+    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
     if (code != 0) {
       std::fprintf(stderr, "launch in a graph: code %d\n", code);
       std::exit(EXIT_FAILURE);
