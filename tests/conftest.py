@@ -1,26 +1,37 @@
 """Tests that need what not every machine has: they skip, or fail where it is required.
 
-``--require=tensorrt_rtx`` turns every skip of a test with that marker into a failure, so that a
-machine that ought to run it cannot pass by leaving it out.
+``--require=gpu`` turns every skip of a test with that marker into a failure, so that a machine that
+ought to run it cannot pass by leaving it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.plugins import host_library, plugin_library
 from yolor_deploy.backends import tensorrt_rtx
+from yolor_deploy.cuda import device
 
 _WHY_UNAVAILABLE: dict[str, Callable[[], str | None]] = {
+    "gpu": device.why_unavailable,
+    "nms_build": host_library.why_unavailable,
+    "tensorrt_plugin": plugin_library.why_unavailable,
     "tensorrt_rtx": tensorrt_rtx.why_unavailable,
 }
 """By marker: why tests that carry it cannot run here, or None if they can."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--require``."""
+    """Add ``--nms-library`` and ``--require``."""
+    parser.addoption(
+        "--nms-library",
+        type=Path,
+        help="libyolor_nms.so for tests on a GPU, instead of the one that the package has",
+    )
     parser.addoption(
         "--require",
         action="append",
@@ -51,3 +62,9 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, but --require={markers[0]}: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def host_library_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the NMS library, built here without CUDA; for tests with the marker ``nms_build``."""
+    return host_library.build_host(tmp_path_factory.mktemp("nms-host"))

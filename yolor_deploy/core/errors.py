@@ -9,7 +9,8 @@
     ├── ArtifactError             a file of ours that is damaged, or not of ours
     ├── BackendUnavailableError   a runtime that is not installed
     ├── BuildError                a conversion whose result is wrong or cannot be made
-    └── EvaluationError           images or annotations that cannot be used
+    ├── EvaluationError           images or annotations that cannot be used
+    └── RunError                  arrays that a run cannot take, or a device that failed
 
 Anything else that is raised is a bug, and keeps its traceback.
 """
@@ -62,3 +63,7 @@ class BuildError(YolorDeployError):
 
 class EvaluationError(YolorDeployError):
     """Images or annotations cannot be used."""
+
+
+class RunError(YolorDeployError):
+    """A run was given arrays that it cannot take, or its device failed."""

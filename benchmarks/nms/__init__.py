@@ -1,0 +1,1 @@
+"""YolorNMS on a GPU."""

@@ -1,0 +1,292 @@
+"""Memory, streams and graphs of a GPU: what YolorNMS needs of ``cuda.core``, and no more.
+
+Everything else of this package is written against the protocols here, so that it can be tried on a
+machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from yolor_deploy.core.errors import BackendUnavailableError, RunError
+
+INSTALL_HINT = "pip install 'yolor-deploy[cuda]', on a machine with an NVIDIA driver"
+_LEGACY_STREAM = 1  # what the CUDA array interface calls the stream that CUDA calls 0
+_NO_ORDERING = -1  # of the CUDA array interface, and of DLPack
+
+
+class ArrayView(NamedTuple):
+    """An array where it is.
+
+    Attributes:
+        pointer: Address of its first element, on the device.
+        shape: Of the array.
+        dtype: NumPy's name of it.
+        is_contiguous: Whether it is dense, the last axis fastest.
+        owner: What keeps the memory.
+    """
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: str
+    is_contiguous: bool
+    owner: object
+
+
+class Memory(Protocol):
+    """Memory of a device."""
+
+    @property
+    def pointer(self) -> int:
+        """Its address."""
+        ...
+
+    def fill(self, value: bytes, stream: int) -> None:
+        """Fill it with a value of 1, 2 or 4 bytes, in the order of a stream."""
+        ...
+
+    def read(self, num_bytes: int, stream: int) -> npt.NDArray[np.uint8]:
+        """Return its first bytes, after all that was given to the stream before: this waits."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+class Graph(Protocol):
+    """Work of a device that can be repeated with one call."""
+
+    def launch(self, stream: int) -> None:
+        """Do it again, in the order of a stream; nothing waits."""
+        ...
+
+
+class Device(Protocol):
+    """A GPU."""
+
+    @property
+    def stream(self) -> int:
+        """Handle of a stream of its own."""
+        ...
+
+    def allocate(self, num_bytes: int) -> Memory:
+        """Return memory.
+
+        Raises:
+            RunError: There is not enough.
+        """
+        ...
+
+    def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
+        """Look at an array of any library.
+
+        Args:
+            array: Anything with ``__cuda_array_interface__`` or DLPack.
+            stream: Handle of the stream that will read it.
+            is_ordered: Whether that stream is made to wait for what the array's own stream does.
+
+        Raises:
+            RunError: It is no array of this device.
+        """
+        ...
+
+    def capture(self, work: Callable[[int], None]) -> Graph:
+        """Return the graph of what ``work`` gives to the stream that it is called with."""
+        ...
+
+    def synchronize(self, stream: int) -> None:
+        """Wait for all that was given to a stream."""
+        ...
+
+
+def why_unavailable() -> str | None:
+    """Return why no GPU can be used from here, or None if one can. Never raises."""
+    try:
+        from cuda.core import Device as CoreDevice  # noqa: PLC0415 - late, and may be missing
+
+        CoreDevice().set_current()
+    except Exception as error:  # noqa: BLE001 - a missing driver raises what it likes
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        return f"no GPU can be used: {first_line}"
+    return None
+
+
+def stream_handle(stream: Any) -> int:
+    """Return the handle of a stream of any library.
+
+    Args:
+        stream: An int, or a stream of cuda.core or PyCUDA (``handle``), torch (``cuda_stream``),
+            CuPy (``ptr``), or anything with ``__cuda_stream__``.
+
+    Raises:
+        RunError: It is none of these.
+    """
+    if isinstance(stream, int):
+        return stream
+    protocol = getattr(stream, "__cuda_stream__", None)
+    if protocol is not None:
+        return int(protocol()[1] if callable(protocol) else protocol[1])
+    for name in ("handle", "cuda_stream", "ptr"):
+        if hasattr(stream, name):
+            return int(getattr(stream, name))
+    raise RunError(
+        f"{type(stream).__name__} is not a CUDA stream",
+        where="stream",
+        hint="give a stream of cuda.core, PyCUDA, CuPy or torch, or its handle as an int",
+    )
+
+
+class CudaDevice:
+    """A GPU by ``cuda.core``; its context becomes the current one.
+
+    Args:
+        device_id: Ordinal; None for the current device.
+
+    Raises:
+        BackendUnavailableError: ``cuda.core``, the driver or the GPU is missing.
+    """
+
+    def __init__(self, device_id: int | None = None) -> None:
+        try:
+            from cuda import core  # noqa: PLC0415 - late, and may be missing
+
+            self._core: Any = core
+            self._device = core.Device(device_id)
+            self._device.set_current()
+            self._stream = self._device.create_stream()
+            self._streams: dict[int, Any] = {}
+        except Exception as error:
+            raise BackendUnavailableError(
+                f"no GPU can be used: {error}", where="cuda.core", hint=INSTALL_HINT
+            ) from error
+
+    @property
+    def stream(self) -> int:
+        """Handle of a stream of its own."""
+        return int(self._stream.handle)
+
+    @property
+    def name(self) -> str:
+        """The GPU's name."""
+        return str(self._device.name)
+
+    def allocate(self, num_bytes: int) -> Memory:
+        """Return memory; see ``Device.allocate``."""
+        try:
+            buffer = self._device.allocate(num_bytes, stream=self._stream)
+            self._stream.sync()  # it may be used on other streams
+        except Exception as error:
+            raise RunError(
+                f"the GPU has no {num_bytes / 2**20:.1f} MiB left: {error}",
+                where=self.name,
+                hint="give smaller batches or fewer candidates, or end other programs on this GPU",
+            ) from error
+        return _CudaMemory(self, buffer)
+
+    def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
+        """Look at an array; see ``Device.view``."""
+        from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - late
+
+        consumer = (stream or _LEGACY_STREAM) if is_ordered else _NO_ORDERING
+        try:
+            view = StridedMemoryView.from_any_interface(array, stream_ptr=consumer)
+        except Exception as error:
+            raise RunError(
+                f"{type(array).__name__} is no array of a GPU: {error}",
+                where="raw maps",
+                hint="give arrays with __cuda_array_interface__ or DLPack, on the device",
+            ) from error
+        if not view.is_device_accessible:
+            raise RunError(
+                f"{type(array).__name__} is in host memory",
+                where="raw maps",
+                hint="move the array to the GPU first",
+            )
+        return ArrayView(
+            int(view.ptr),
+            tuple(view.shape),
+            str(view.dtype),
+            _is_contiguous(tuple(view.shape), view.strides),
+            array,
+        )
+
+    def capture(self, work: Callable[[int], None]) -> Graph:
+        """Return a graph; see ``Device.capture``."""
+        builder = self._device.create_graph_builder()
+        builder.begin_building(mode="thread_local")
+        try:
+            work(stream_handle(builder))
+        finally:
+            builder.end_building()
+        return _CudaGraph(self, builder.complete())
+
+    def synchronize(self, stream: int) -> None:
+        """Wait; see ``Device.synchronize``."""
+        self.stream_of(stream).sync()
+
+    def stream_of(self, handle: int) -> Any:
+        """Return cuda.core's object for a stream; made once, since that takes its time."""
+        if handle not in self._streams:
+            self._streams[handle] = self._core.Stream.from_handle(handle)
+        return self._streams[handle]
+
+    def pinned(self, num_bytes: int) -> Any:
+        """Return page-locked host memory."""
+        return self._core.LegacyPinnedMemoryResource().allocate(num_bytes)
+
+
+class _CudaMemory:
+    """Device memory, with a page-locked twin once it is read."""
+
+    def __init__(self, device: CudaDevice, buffer: Any) -> None:
+        self._device = device
+        self._buffer = buffer
+        self._host: Any = None
+
+    @property
+    def pointer(self) -> int:
+        return int(self._buffer.handle)
+
+    def fill(self, value: bytes, stream: int) -> None:
+        self._buffer.fill(value, stream=self._device.stream_of(stream))
+
+    def read(self, num_bytes: int, stream: int) -> npt.NDArray[np.uint8]:
+        if self._host is None:
+            self._host = self._device.pinned(self._buffer.size)
+        order = self._device.stream_of(stream)
+        self._buffer.copy_to(self._host, stream=order)
+        order.sync()
+        host = (ctypes.c_uint8 * num_bytes).from_address(int(self._host.handle))
+        return np.array(memoryview(host), np.uint8)
+
+    def close(self) -> None:
+        self._buffer.close()
+        if self._host is not None:
+            self._host.close()
+
+
+class _CudaGraph:
+    def __init__(self, device: CudaDevice, graph: Any) -> None:
+        self._device = device
+        self._graph = graph
+
+    def launch(self, stream: int) -> None:
+        self._graph.launch(self._device.stream_of(stream))
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
+    """Return whether an array is dense; strides are in elements, None if it is."""
+    if strides is None:
+        return True
+    expected = 1
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length != 1 and stride != expected:
+            return False
+        expected *= length
+    return True
