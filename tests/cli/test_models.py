@@ -12,7 +12,9 @@ from tests.cli.invoke import invoke
 from yolor_deploy import __version__
 from yolor_deploy.families.catalogue import CATALOGUE, CONDITIONS
 
-COMMANDS = ["export", "build", "tune", "verify", "eval", "diff", "detect", "info", "models"]
+COMMANDS = [
+    *("export", "build", "tune", "verify", "eval", "diff", "detect", "info", "models", "doctor")
+]
 
 
 def test_table_has_every_model_and_the_conditions() -> None:

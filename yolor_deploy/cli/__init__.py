@@ -19,6 +19,7 @@ from yolor_deploy.cli.boundary import reported_errors
 from yolor_deploy.cli.build import build
 from yolor_deploy.cli.detect import detect
 from yolor_deploy.cli.diff import diff
+from yolor_deploy.cli.doctor import doctor
 from yolor_deploy.cli.evaluate import evaluate
 from yolor_deploy.cli.export import export
 from yolor_deploy.cli.info import info
@@ -57,6 +58,7 @@ _IN_ORDER_OF_USE: dict[str, Callable[..., None]] = {
     "detect": detect,
     "info": info,
     "models": models,
+    "doctor": doctor,
 }
 for name, command in _IN_ORDER_OF_USE.items():
     app.command(name)(command)

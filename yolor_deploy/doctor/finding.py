@@ -1,0 +1,34 @@
+"""One thing that was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+State = Literal["ok", "missing", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        area: ``packages``, ``GPU`` or ``NMS``.
+        name: What it is.
+        state: ``missing`` is an option that is not there, ``broken`` something that is needed, or
+            is there and does not work.
+        detail: Version, or what is wrong.
+        use: What it is for.
+        hint: The line that mends it; None where nothing is to be mended.
+    """
+
+    area: str
+    name: str
+    state: State
+    detail: str
+    use: str = ""
+    hint: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
