@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,8 @@ class Check:
     ) -> str | None:
         """Run a command; return its output if it passed."""
         limit_s = min(limit_s, self.left_s())
-        record: dict[str, Any] = {"name": name, "command": " ".join(command)}
+        said = ["python3" if word == sys.executable else word for word in command]
+        record: dict[str, Any] = {"name": name, "command": " ".join(said)}
         self.steps.append(record)
         if limit_s <= 1:
             record |= {"passed": False, "why": "no time was left"}
@@ -269,9 +271,19 @@ def main() -> int:
         "steps": check.steps,
     }
     path = options.output / "gpu_check.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    path.write_text(in_short(report) + "\n", encoding="utf-8")
     print(f"{'passed' if passed else 'FAILED'} in {report['seconds']} s: {path}")
     return 0 if passed else 1
+
+
+def in_short(report: dict[str, Any]) -> str:
+    """Return JSON that one can read, with lists of numbers on one line."""
+    text = json.dumps(report, indent=1)
+    return re.sub(
+        r"\[([\s\d.,eE+-]+)\]",
+        lambda found: f"[{','.join(found[1].replace(',', ' ').split())}]",
+        text,
+    )
 
 
 def summary_of_watch(path: Path) -> dict[str, list[str]]:

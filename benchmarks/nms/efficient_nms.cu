@@ -220,7 +220,7 @@ std::string json_of(Samples const& samples) {
 
 /// A few samples each, in turn, so that both meet the same clocks.
 std::string compare(SceneConfig const& config, char const* name, int rounds) {
-  constexpr int kSamples = 50;
+  constexpr int kSamples = 10;
   Stream stream;
   Timer timer(stream);
   Scene const scene(config);
@@ -279,7 +279,7 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   load_plugins(argv[1]);
-  int const rounds = argc > 2 && std::strcmp(argv[2], "--quick") == 0 ? 2 : 10;
+  int const rounds = argc > 2 && std::strcmp(argv[2], "--quick") == 0 ? 1 : 5;
   SceneConfig p6;
   SceneConfig p6_low;
   p6_low.score_threshold = 0.001F;
@@ -289,7 +289,16 @@ int main(int argc, char** argv) {
   SceneConfig p7_low = p7;
   p7_low.score_threshold = 0.001F;
   p7_low.num_candidates = 30000;
-  std::printf("[%s,\n %s,\n %s,\n %s]\n", compare(p6, "p6", rounds).c_str(),
-              compare(p6_low, "p6-4096", rounds).c_str(), compare(p7, "p7", rounds).c_str(),
-              compare(p7_low, "p7-30000", rounds).c_str());
+  struct Named {
+    char const* name;
+    SceneConfig const& scene;
+  };
+  char const* separator = "[";
+  for (Named const& one :
+       {Named{"p6", p6}, Named{"p6-4096", p6_low}, Named{"p7", p7}, Named{"p7-30000", p7_low}}) {
+    std::printf("%s%s", separator, compare(one.scene, one.name, rounds).c_str());
+    std::fflush(stdout);
+    separator = ",\n ";
+  }
+  std::printf("]\n");
 }
