@@ -51,7 +51,8 @@ class Check:
     def __init__(self, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
-        self.log = (output / "gpu_check.log").open("w", encoding="utf-8")
+        self.log = output / "gpu_check.log"
+        self.log.write_text("", encoding="utf-8")
         self.steps: list[dict[str, Any]] = []
 
     def left_s(self) -> float:
@@ -87,8 +88,8 @@ class Check:
         except OSError as error:
             out, err, code = "", str(error), -1
         record |= {"passed": code == 0, "seconds": round(time.monotonic() - started, 2)}
-        self.log.write(f"== {name}: {record['command']}\n{out}{err}\n== exit code {code}\n")
-        self.log.flush()
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"== {name}: {record['command']}\n{out}{err}\n== exit code {code}\n")
         print(f"{'ok  ' if code == 0 else 'FAIL'} {record['seconds']:7.2f} s  {name}", flush=True)
         if code != 0:
             print((out + err)[-1500:], flush=True)
@@ -280,7 +281,7 @@ def in_short(report: dict[str, Any]) -> str:
     """Return JSON that one can read, with lists of numbers on one line."""
     text = json.dumps(report, indent=1)
     return re.sub(
-        r"\[([\s\d.,eE+-]+)\]",
+        r"\[\n([\s\d.,eE+-]+)\]",
         lambda found: f"[{','.join(found[1].replace(',', ' ').split())}]",
         text,
     )

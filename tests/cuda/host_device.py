@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from yolor_deploy.core.errors import RunError
 from yolor_deploy.cuda.device import ArrayView, Graph, Memory
-from yolor_deploy.cuda.library import NmsLibrary
-from yolor_deploy.cuda.structs import InputsStruct, OutputsStruct, ParamsStruct, ShapeStruct
+from yolor_deploy.cuda.library import NmsCall, NmsLibrary
 
 OWN_STREAM = 77
 
@@ -95,19 +94,7 @@ class HostDevice:
 class HostLaunches(NmsLibrary):
     """The library, which takes the host for its GPU."""
 
-    def launch(
-        self,
-        shape: ShapeStruct,
-        params: ParamsStruct,
-        inputs: InputsStruct,
-        outputs: OutputsStruct,
-        *,
-        workspace: int,
-        workspace_bytes: int,
-        stream: int,
-    ) -> None:
+    def launch(self, call: NmsCall, *, stream: int) -> None:
         """Detect on the host."""
         assert stream
-        self.run_on_host(
-            shape, params, inputs, outputs, workspace=workspace, workspace_bytes=workspace_bytes
-        )
+        self.run_on_host(call)

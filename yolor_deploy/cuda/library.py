@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,26 @@ def why_unavailable(path: Path | None = None) -> str | None:
     except BackendUnavailableError as error:
         return error.problem
     return None
+
+
+class NmsCall(NamedTuple):
+    """What a run is told, as in ``c_api.h``."""
+
+    shape: ShapeStruct
+    params: ParamsStruct
+    inputs: InputsStruct
+    outputs: OutputsStruct
+    workspace: int
+    workspace_bytes: int
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return them for ctypes."""
+        structs = (self.shape, self.params, self.inputs, self.outputs)
+        return (
+            *map(ctypes.byref, structs),
+            ctypes.c_void_p(self.workspace),
+            ctypes.c_size_t(self.workspace_bytes),
+        )
 
 
 class NmsLibrary:
@@ -101,62 +122,29 @@ class NmsLibrary:
         self._raise_for(error.value)
         return int(num_bytes)
 
-    def launch(  # noqa: D417 - pointers, as in c_api.h
-        self,
-        shape: ShapeStruct,
-        params: ParamsStruct,
-        inputs: InputsStruct,
-        outputs: OutputsStruct,
-        *,
-        workspace: int,
-        workspace_bytes: int,
-        stream: int,
-    ) -> None:
+    def launch(self, call: NmsCall, *, stream: int) -> None:
         """Detect on the current GPU: ``yolor_nms_run``. Nothing waits.
 
         Args:
+            call: Every pointer is to the GPU's memory.
             stream: Handle of a CUDA stream of the current device.
 
         Raises:
             RunError: The library refuses an argument, or CUDA refuses the launch.
         """
-        self._raise_for(
-            self._library.yolor_nms_run(
-                ctypes.byref(shape),
-                ctypes.byref(params),
-                ctypes.byref(inputs),
-                ctypes.byref(outputs),
-                ctypes.c_void_p(workspace),
-                ctypes.c_size_t(workspace_bytes),
-                ctypes.c_void_p(stream),
-            )
-        )
+        code = self._library.yolor_nms_run(*call.arguments(), ctypes.c_void_p(stream))
+        self._raise_for(code)
 
-    def run_on_host(
-        self,
-        shape: ShapeStruct,
-        params: ParamsStruct,
-        inputs: InputsStruct,
-        outputs: OutputsStruct,
-        *,
-        workspace: int,
-        workspace_bytes: int,
-    ) -> None:
-        """Detect on the host: ``yolor_nms_run_host``; every pointer is to host memory.
+    def run_on_host(self, call: NmsCall) -> None:
+        """Detect on the host: ``yolor_nms_run_host``.
+
+        Args:
+            call: Every pointer is to host memory.
 
         Raises:
             RunError: The library refuses an argument.
         """
-        self._raise_for(
-            self._library.yolor_nms_run_host(
-                ctypes.byref(shape),
-                ctypes.byref(params),
-                ctypes.byref(inputs),
-                ctypes.byref(outputs),
-                ctypes.c_void_p(workspace),
-                ctypes.c_size_t(workspace_bytes),
-            )
-        )
+        self._raise_for(self._library.yolor_nms_run_host(*call.arguments()))
 
     def detect(
         self,
@@ -209,12 +197,14 @@ class NmsLibrary:
         num_bytes = self.workspace_bytes(shape, params)
         workspace = np.empty(num_bytes, np.uint8)  # of this size, aligned to 16 bytes
         self.run_on_host(
-            shape,
-            params,
-            inputs,
-            OutputsStruct(*(values.ctypes.data for values in outputs.values())),
-            workspace=workspace.ctypes.data,
-            workspace_bytes=num_bytes,
+            NmsCall(
+                shape,
+                params,
+                inputs,
+                OutputsStruct(*(values.ctypes.data for values in outputs.values())),
+                workspace.ctypes.data,
+                num_bytes,
+            )
         )
         return outputs
 

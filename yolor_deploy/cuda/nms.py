@@ -20,7 +20,7 @@ from yolor_deploy.cuda.device import (
     Memory,
     stream_handle,
 )
-from yolor_deploy.cuda.library import NmsLibrary, output_shapes
+from yolor_deploy.cuda.library import NmsCall, NmsLibrary, output_shapes
 from yolor_deploy.cuda.structs import (
     MAX_LEVELS,
     InputsStruct,
@@ -254,7 +254,7 @@ class DeviceNms:
 
     def _launch(self, views: Sequence[ArrayView], mask: ArrayView | None, stream: int) -> None:
         memory = self._memory
-        self._library.launch(
+        call = NmsCall(
             self._shape(len_of(views)),
             self._params,
             InputsStruct(
@@ -264,10 +264,10 @@ class DeviceNms:
                 mask.pointer if mask else None,
             ),
             OutputsStruct(*(memory[name].pointer for name in self._outputs_of_batch)),
-            workspace=memory["workspace"].pointer,
-            workspace_bytes=self.workspace_bytes,
-            stream=stream,
+            memory["workspace"].pointer,
+            self.workspace_bytes,
         )
+        self._library.launch(call, stream=stream)
 
     def _detections(self, views: Sequence[ArrayView], stream: int) -> DeviceDetections:
         arrays = {

@@ -1,0 +1,60 @@
+"""What ``scripts/gpu-check`` makes of what its steps print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu_check import Check, in_short, profile_of, summary_of_watch
+
+
+def test_report_is_the_same_in_short() -> None:
+    """Numbers stand on one line, everything else as JSON has it, and nothing is lost."""
+    report = {"samples": [1.5, 2, -3e-05], "text": ["[1, 2]", "a"], "none": [], "nested": [[1], []]}
+
+    text = in_short(report)
+
+    assert json.loads(text) == report
+    assert '"samples": [1.5,2,-3e-05]' in text
+
+
+def test_watch_is_summed_up(tmp_path: Path) -> None:
+    """Least, middle and most of each figure, and every reason for lower clocks."""
+    path = tmp_path / "watch.csv"
+    path.write_text(
+        "345, 3201, 30, 70.5, 0x1\n1980, 3201, 41, 300.0, 0x0\n1980, 3201, 35, 99.0, 0x0\n"
+    )
+
+    found = summary_of_watch(path)
+
+    assert found["clocks.sm"] == ["345", "1980", "1980"]
+    assert found["power.draw"] == ["70.5", "99.0", "300.0"]
+    assert found["clocks_event_reasons.active"] == ["0x0", "0x1"]
+
+
+def test_profile_is_read_from_the_table() -> None:
+    """What ncu prints around its table does not matter."""
+    out = '==PROF== x\n"ID","Metric Name","Metric Unit","Metric Value"\n"0","a.sum","ns","1,024"\n'
+
+    assert json.loads(str(profile_of(out))) == {"a.sum": ["1,024", "ns"]}
+    assert profile_of(None) is None
+
+
+def test_step_that_fails_or_takes_too_long_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every step ends in the report, with its result or with why there is none."""
+    check = Check(tmp_path)
+
+    check.note(check.step("good", ["echo", '{"cases": 3}'], limit_s=20))
+    check.note(check.step("bad", ["sh", "-c", "echo no >&2; exit 3"], limit_s=20))
+    check.note(check.step("slow", ["sleep", "60"], limit_s=1.5))
+    check.note(check.step("absent", ["no-such-program"], limit_s=20))
+
+    assert [step["passed"] for step in check.steps] == [True, False, False, False]
+    assert check.steps[0]["result"] == {"cases": 3}
+    assert check.steps[2]["why"] == "not done after 2 s"
+    assert "no\n\n== exit code 3" in (tmp_path / "gpu_check.log").read_text(encoding="utf-8")
+    assert "FAIL" in capsys.readouterr().out
