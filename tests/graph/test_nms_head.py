@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 import pytest
 
@@ -23,13 +24,15 @@ SWITCHES = list(itertools.product([False, True], repeat=2))
 def test_attached_model_passes_the_checker(
     levels: int, multi_label: bool, class_agnostic: bool
 ) -> None:
-    """The full check of ONNX, shape inference included, accepts the node and its function."""
+    """The full check of ONNX accepts the node with its function, and the function in its place."""
     spec = tiny_spec(levels=levels)
     model = raw_passthrough(spec)
 
     attach_nms(model, spec, NmsConfig(multi_label=multi_label, class_agnostic=class_agnostic))
 
-    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.checker.check_model(onnx.inliner.inline_local_functions(proto), full_check=True)
 
 
 def test_attach_nms_ends_in_one_node() -> None:

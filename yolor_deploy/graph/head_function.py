@@ -141,7 +141,8 @@ _RANK = """
   # TopK puts the lower index first among equals: this is the one order of candidates. No more are
   # ranked than the image with the most candidates has: usually some hundred, and all that follows
   # is as small.
-  max_candidates = Constant<value_ints: ints = @max_candidates>()
+  max_candidates_0d = Constant<value_int: int = @max_candidates>()
+  max_candidates = Reshape(max_candidates_0d, one)
   is_rankable = Greater(rankable_scores, no_score)
   rankable_ones = Cast<to: int = 7>(is_rankable)
   num_candidates = ReduceSum<keepdims: int = 0>(rankable_ones, one)  # [n]
@@ -151,6 +152,13 @@ _RANK = """
   num_rankable = Slice(rankable_shape, one, two)
   num_ranked_or_none = Min(num_rankable, max_candidates, most_candidates_1d)
   num_ranked = Max(num_ranked_or_none, one)  # TopK needs one
+  ranked_scores, ranked_ids = TopK<axis: int = 1>(rankable_scores, num_ranked)  # [n, k]
+"""
+
+_RANK_ALL = """
+  # As many in every image: k does not depend on what the network computes.
+  max_candidates_0d = Constant<value_int: int = @max_candidates>()
+  num_ranked = Reshape(max_candidates_0d, one)
   ranked_scores, ranked_ids = TopK<axis: int = 1>(rankable_scores, num_ranked)  # [n, k]
 """
 
@@ -182,7 +190,8 @@ _CLASS_AWARE = """
 
 _SUPPRESS = """
   # Of one class, never more than max_detections can be among the first max_detections of all.
-  max_detections = Constant<value_ints: ints = @max_detections>()
+  max_detections_0d = Constant<value_int: int = @max_detections>()
+  max_detections = Reshape(max_detections_0d, one)
   selected = NonMaxSuppression(
     ranked_boxes, suppression_scores, max_detections, iou_threshold, no_score)
   image_and_rank = Constant<value_ints: ints = [0, 2]>()
@@ -256,17 +265,27 @@ def predictions_function(num_levels: int) -> ir.Function:
     )
 
 
-def nms_function(num_levels: int, *, multi_label: bool, class_agnostic: bool) -> ir.Function:
+def nms_function(
+    num_levels: int, *, multi_label: bool, class_agnostic: bool, ranks_all: bool = False
+) -> ir.Function:
     """Return the meaning of a ``YolorNMS`` node, the same as ``core.nms`` states.
 
     Inputs are ``raw_0 ..`` and float32 [1] ``score_threshold`` and ``iou_threshold``; outputs are
-    those of ``core.nms``. The two choices change the body; all numbers are attributes of the node.
+    those of ``core.nms``. The choices change the body; all numbers are attributes of the node.
+
+    Args:
+        num_levels: Raw maps.
+        multi_label: As in ``NmsConfig``.
+        class_agnostic: As in ``NmsConfig``.
+        ranks_all: Whether ``max_candidates`` pairs are ranked in every image, for runtimes whose
+            shapes must not depend on data; an image must have as many pairs. Else as many as there
+            are above the threshold. The rows are the same.
     """
     body = (
         _decode_text(num_levels)
         + _CANDIDATES
         + (_MULTI_LABEL if multi_label else _BEST_CLASS)
-        + _RANK
+        + (_RANK_ALL if ranks_all else _RANK)
         + (_MULTI_LABEL_RANKED if multi_label else _BEST_CLASS_RANKED)
         + _BOXES
         + (_CLASS_AGNOSTIC if class_agnostic else _CLASS_AWARE)
