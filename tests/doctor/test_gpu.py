@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from yolor_deploy.doctor.gpu import Driver, Gpu, ask, examine_gpus
+from yolor_deploy.cuda.driver import Driver, Gpu, ask
+from yolor_deploy.doctor.gpu import examine_gpus
 
 H200 = Gpu("NVIDIA H200", (9, 0), 143771 * 2**20)
 ORIN = Gpu("Orin", (8, 7), 32 * 2**30)

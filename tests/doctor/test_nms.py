@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from yolor_deploy.cuda.driver import Driver, Gpu
 from yolor_deploy.cuda.library import NmsLibrary
-from yolor_deploy.doctor.gpu import Driver, Gpu
 from yolor_deploy.doctor.nms import examine_nms
 
 NO_DRIVER = Driver(0, (), "no NVIDIA driver")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from yolor_deploy.cuda.driver import gpus
 from yolor_deploy.doctor.finding import Finding, State
-from yolor_deploy.doctor.gpu import examine_gpus, gpus
+from yolor_deploy.doctor.gpu import examine_gpus
 from yolor_deploy.doctor.nms import examine_nms
 from yolor_deploy.doctor.packages import examine_packages
 

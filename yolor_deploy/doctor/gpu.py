@@ -1,83 +1,11 @@
-"""NVIDIA's driver and GPUs, asked of the driver itself: this works before anything is installed."""
+"""The driver and its GPUs."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
+from yolor_deploy.cuda.driver import Driver, Gpu, named
 from yolor_deploy.doctor.finding import Finding
 
 _AREA = "GPU"
-_DRIVER = "libcuda.so.1"
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
-_NAME_BYTES = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU of this machine.
-
-    Attributes:
-        name: As the driver calls it.
-        compute_capability: Major and minor.
-        memory_bytes: Of its own.
-    """
-
-    name: str
-    compute_capability: tuple[int, int]
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """What the driver said.
-
-    Attributes:
-        cuda_version: Newest CUDA that it runs, such as 13000 for 13.0; 0 without a driver.
-        gpus: In the order of their ordinals.
-        problem: Why there is no driver or GPU; None if there is one.
-    """
-
-    cuda_version: int
-    gpus: tuple[Gpu, ...]
-    problem: str | None
-
-
-def gpus() -> Driver:
-    """Ask the driver. Never raises."""
-    try:
-        library = ctypes.CDLL(_DRIVER)
-    except OSError:
-        return Driver(0, (), f"no NVIDIA driver: {_DRIVER} was not found")
-    return ask(library)
-
-
-def ask(library: Any) -> Driver:
-    """Ask a driver library, or what stands in for one."""
-    version, count = ctypes.c_int(), ctypes.c_int()
-    code = library.cuInit(0)
-    library.cuDriverGetVersion(ctypes.byref(version))
-    if code != 0:
-        return Driver(version.value, (), f"the driver found no GPU that works (cuInit: {code})")
-    library.cuDeviceGetCount(ctypes.byref(count))
-    found = tuple(_gpu(library, ordinal) for ordinal in range(count.value))
-    return Driver(version.value, found, None if found else "the driver found no GPU")
-
-
-def _gpu(library: Any, ordinal: int) -> Gpu:
-    device, value = ctypes.c_int(), ctypes.c_int()
-    name = ctypes.create_string_buffer(_NAME_BYTES)
-    memory = ctypes.c_size_t()
-    library.cuDeviceGet(ctypes.byref(device), ordinal)
-    library.cuDeviceGetName(name, _NAME_BYTES, device)
-    library.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-    capability = []
-    for attribute in (_MAJOR, _MINOR):
-        library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-        capability.append(value.value)
-    return Gpu(name.value.decode(), (capability[0], capability[1]), memory.value)
 
 
 def examine_gpus(driver: Driver) -> list[Finding]:
@@ -85,9 +13,8 @@ def examine_gpus(driver: Driver) -> list[Finding]:
     if not driver.gpus:
         hint = "install NVIDIA's driver, or run where there is a GPU; models also run on the CPU"
         return [Finding(_AREA, "NVIDIA GPU", "missing", str(driver.problem), hint=hint)]
-    version = f"{driver.cuda_version // 1000}.{driver.cuda_version % 1000 // 10}"
     return [
-        Finding(_AREA, "driver", "ok", f"runs CUDA up to {version}"),
+        Finding(_AREA, "driver", "ok", f"runs CUDA up to {driver.cuda_version_text}"),
         *(
             Finding(_AREA, f"GPU {ordinal}", "ok", _in_words(gpu))
             for ordinal, gpu in enumerate(driver.gpus)
@@ -100,8 +27,3 @@ def _in_words(gpu: Gpu) -> str:
         f"{gpu.name}, compute capability {named(gpu.compute_capability)}, "
         f"{gpu.memory_bytes / 2**30:.1f} GiB"
     )
-
-
-def named(compute_capability: Sequence[int]) -> str:
-    """Return a compute capability as it is written, such as 9.0."""
-    return ".".join(map(str, compute_capability))

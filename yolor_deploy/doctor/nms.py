@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolor_deploy.core.errors import BackendUnavailableError
+from yolor_deploy.cuda.driver import Driver, Gpu, named
 from yolor_deploy.cuda.library import BUILD_HINT, NmsLibrary
 from yolor_deploy.doctor.finding import Finding, State
-from yolor_deploy.doctor.gpu import Driver, Gpu, named
 
 _AREA = "NMS"
 _USE = "post-processing on a GPU, behind an engine or alone"
