@@ -90,9 +90,9 @@ def test_pipeline_loads_torch_only_when_it_runs() -> None:
 
 def test_tensorrt_rtx_is_loaded_only_when_asked_for() -> None:
     """Its libraries take 230 MB, which its builder need not load to be there."""
-    package = "yolor_deploy.backends.tensorrt_rtx"
+    package = "yolor_deploy.backends.tensorrt"
 
-    loaded = modules_after(f"import yolor_deploy.pipeline, {package}.build, {package}.child")
+    loaded = modules_after(f"import yolor_deploy.pipeline, {package}_rtx.build, {package}.child")
 
     assert not loaded & {"torch", "onnx", "onnx_ir", "onnxruntime", *TENSORRT_RTX}
 

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graph.tiny_graphs import tiny_spec, written_artifact
-from yolor_deploy.backends import tensorrt_rtx
+from yolor_deploy.backends import tensorrt
+from yolor_deploy.backends.tensorrt.messages import first_cause
 from yolor_deploy.backends.tensorrt_rtx.build import BuiltPlan, build_file, build_plan
-from yolor_deploy.backends.tensorrt_rtx.messages import first_cause
 from yolor_deploy.backends.tensorrt_rtx.targets import supports
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, BuildError
@@ -69,7 +69,7 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "python"
     script.touch()
     script.chmod(0o755)
-    tensorrt_rtx.load_tensorrt_rtx()  # by this process, whose interpreter stays what it is
+    tensorrt.load_module("tensorrt_rtx")  # by this process, whose interpreter stays what it is
     monkeypatch.setattr(sys, "executable", str(script))
     return script
 
@@ -80,7 +80,8 @@ def test_well_typed_file_builds(tmp_path: Path) -> None:
     result = build(convolution(tmp_path / "net.onnx", KERNEL))
 
     assert result.report.layers > 0
-    assert result.report.outputs == {"raw_0": "FLOAT"}
+    assert result.report.inputs == {"images": ["FLOAT", [1, 3, 16, 16]]}
+    assert result.report.outputs == {"raw_0": ["FLOAT", [1, 4, 16, 16]]}
     assert result.plan
 
 
@@ -239,7 +240,8 @@ def test_artifacts_for_others_are_refused(artifact: Artifact, kind: Any, target:
         pytest.param(None, "No module named", id="missing"),
         pytest.param("raise OSError('libtensorrt_rtx.so.1')", "libtensorrt_rtx", id="library"),
         pytest.param("raise ValueError('damaged')", "damaged", id="damaged"),
-        pytest.param("", "no ComputeCapability", id="another-module"),
+        pytest.param("", "no Builder", id="another-module"),
+        pytest.param("Builder = 1", "no ComputeCapability", id="not-rtx"),
     ],
 )
 def test_missing_or_broken_package_says_how_to_get_it(
@@ -254,7 +256,7 @@ def test_missing_or_broken_package_says_how_to_get_it(
     if code is not None:
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(tensorrt_rtx, "_MODULES", (name,))
+    monkeypatch.setitem(tensorrt._MODULES, "tensorrt_rtx", (name,))
 
     with pytest.raises(BackendUnavailableError, match=reason) as error:
         build_plan(artifact, compute_capabilities=["8.0"])

@@ -11,12 +11,18 @@ import onnx_ir as ir
 import pytest
 
 from tests.graph.test_head_function import NAMES, coarse_maps, inference_session, predict
-from tests.graph.tiny_graphs import map_feed, raw_passthrough, tiny_spec
+from tests.graph.tiny_graphs import convolution_net, map_feed, raw_passthrough, tiny_spec
 from yolor_deploy.core.errors import BuildError, PassError
 from yolor_deploy.core.nms import non_max_suppression
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
-from yolor_deploy.graph.nms_head import attach_nms, attach_predictions
-from yolor_deploy.graph.plugin_head import MOST_RANKED, inline_head, leave_head_to_plugin
+from yolor_deploy.graph.half import HalfKind, to_half
+from yolor_deploy.graph.nms_head import attach_nms, attach_predictions, raw_maps_of
+from yolor_deploy.graph.plugin_head import (
+    MOST_RANKED,
+    inline_head,
+    leave_head_to_plugin,
+    widen_maps,
+)
 from yolor_deploy.graph.raise_opset import OPSETS, raise_opset
 
 SPEC = tiny_spec(levels=3)
@@ -140,3 +146,45 @@ def test_model_without_the_node_is_refused(output: str) -> None:
         inline_head(model, SPEC, NMS)
 
     assert ir.to_proto(model) == before
+
+
+def narrowed(kind: HalfKind, *, output: str, keep: tuple[str, ...] = ()) -> ir.Model:
+    """Return two convolutions of 16 bits with post-processing, or without."""
+    spec = tiny_spec(levels=2)
+    model = convolution_net(spec)
+    to_half(model, kind, keep_float=keep)
+    if output == "detections":
+        attach_nms(model, spec, NMS)
+    return model
+
+
+@pytest.mark.parametrize("output", ["raw", "detections"])
+@pytest.mark.parametrize(
+    ("kind", "keep", "widened"),
+    [
+        pytest.param("bf16", (), ["raw_0", "raw_1"], id="bf16"),
+        pytest.param("fp16", ("/head/0/Conv",), ["raw_1"], id="mixed"),
+        pytest.param("fp16", (), [], id="half"),
+        pytest.param("fp16", ("/head/0/Conv", "/head/1/Conv"), [], id="single"),
+    ],
+)
+def test_maps_get_one_type_that_can_be_read(
+    kind: HalfKind, keep: tuple[str, ...], widened: list[str], output: str
+) -> None:
+    """Maps of bfloat16 or of several types become float32; names and values stay."""
+    model, before = (narrowed(kind, output=output, keep=keep) for _ in range(2))
+
+    count = widen_maps(model)
+
+    assert count == len(widened)
+    maps = raw_maps_of(model)
+    assert [value.name for value in maps] == ["raw_0", "raw_1"]
+    assert [value.name for value in maps if value.producer().op_type == "Cast"] == widened  # type: ignore[union-attr]
+    assert len({value.dtype for value in maps}) == 1
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    if kind == "fp16" and output == "raw":
+        images = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+        for name, expected in inference_session(before)({"images": images}).items():
+            found = inference_session(model)({"images": images})[name]
+            # ONNX Runtime computes half in single on a CPU, and leaves the rounding out here
+            np.testing.assert_allclose(found.astype(np.float32), expected, rtol=1e-3, atol=1e-5)

@@ -15,6 +15,7 @@ from yolor_deploy.core.errors import BuildError, PassError
 from yolor_deploy.core.nms import THRESHOLD_INPUTS
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
 from yolor_deploy.graph import head_function
+from yolor_deploy.graph.nms_head import raw_maps_of
 from yolor_deploy.graph.raise_opset import raise_opset
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,42 @@ def inline_head(model: ir.Model, spec: DetectorSpec, nms: NmsConfig) -> None:
     _make_thresholds_inputs(model)
     passes.InlinePass()(model)
     logger.info("inline_head: %d nodes", len(model.graph))
+
+
+def widen_maps(model: ir.Model) -> int:
+    """Cast raw maps to float32 where post-processing could not read them all: nothing is lost.
+
+    It reads maps of one type, half or single. A network of bfloat16 has others, and one of half
+    precision has two types if a head's convolution stays in single.
+
+    Args:
+        model: Whatever it ends in. Changed in place.
+
+    Returns:
+        The number of casts.
+    """
+    maps = raw_maps_of(model)
+    dtypes = {value.dtype for value in maps}
+    if len(dtypes) == 1 and dtypes <= {ir.DataType.FLOAT, ir.DataType.FLOAT16}:
+        return 0
+    narrow = [value for value in maps if value.dtype != ir.DataType.FLOAT]
+    for value in narrow:
+        _widen(model.graph, value)
+    return len(narrow)
+
+
+def _widen(graph: ir.Graph, value: ir.Value) -> None:
+    producer, name = value.producer(), str(value.name)
+    assert producer is not None
+    value.name = f"{name}.narrow"
+    cast = ir.node("Cast", [value], {"to": ir.DataType.FLOAT.value}, name=f"{name}.widened")
+    wide = cast.outputs[0]
+    wide.name, wide.shape, wide.type = name, value.shape, ir.TensorType(ir.DataType.FLOAT)
+    graph.insert_after(producer, cast)
+    for use in value.uses():
+        if use.node is not cast:
+            use.node.replace_input_with(use.idx, wide)
+    graph.outputs[:] = [wide if output is value else output for output in graph.outputs]
 
 
 def _require_node(model: ir.Model) -> ir.Node:

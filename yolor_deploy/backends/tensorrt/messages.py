@@ -1,4 +1,4 @@
-"""What TensorRT-RTX says of a failure, without what only follows from it."""
+"""What TensorRT says of a failure, without what only follows from it."""
 
 from __future__ import annotations
 
