@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -32,10 +33,10 @@ class HostMemory:
         assert stream
         self.values[:] = np.frombuffer(value, np.uint8)
 
-    def read(self, num_bytes: int, stream: int) -> npt.NDArray[np.uint8]:
-        """Return its first bytes."""
-        assert stream
-        return np.array(self.values[:num_bytes])
+    @property
+    def array(self) -> npt.NDArray[np.uint8]:
+        """Its bytes."""
+        return self.values
 
     def close(self) -> None:
         """Note that it was freed."""
@@ -56,11 +57,14 @@ class HostGraph:
 class HostDevice:
     """A device of limited memory that takes NumPy arrays for its own."""
 
-    stream = OWN_STREAM
-
-    def __init__(self, free_bytes: int = 1 << 40) -> None:
+    def __init__(self, free_bytes: int = 1 << 40, *, stream: int = OWN_STREAM) -> None:
+        self.stream = stream
         self.free_bytes = free_bytes
         self.memory: list[HostMemory] = []
+        self.pinned_memory: list[HostMemory] = []
+        self.copies: list[tuple[int, int, int]] = []
+        self.waits: list[int | None] = []
+        self.times_current = 0
         self.ordered_views: list[tuple[int, bool]] = []
 
     def allocate(self, num_bytes: int) -> Memory:
@@ -70,6 +74,29 @@ class HostDevice:
             raise RunError("no memory left", where="test", hint="none")
         self.memory.append(HostMemory(num_bytes))
         return self.memory[-1]
+
+    def pinned(self, num_bytes: int) -> HostMemory:
+        """Return memory that is not the device's."""
+        self.pinned_memory.append(HostMemory(num_bytes))
+        return self.pinned_memory[-1]
+
+    def copy(self, target: int, source: int, num_bytes: int, stream: int) -> None:
+        """Copy at once."""
+        assert stream
+        self.copies.append((target, source, num_bytes))
+        ctypes.memmove(target, source, num_bytes)
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return what is free, and a size that was made up."""
+        return self.free_bytes, 1 << 40
+
+    def make_current(self) -> None:
+        """Count how often this was asked for."""
+        self.times_current += 1
+
+    def with_own_stream(self) -> HostDevice:
+        """Return another device that has the same memory."""
+        return HostDevice(self.free_bytes, stream=self.stream + 1)
 
     def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
         """Look at an array, and note who asked."""
@@ -86,9 +113,10 @@ class HostDevice:
         """Keep the work."""
         return HostGraph(work)
 
-    def synchronize(self, stream: int) -> None:
+    def synchronize(self, stream: int | None) -> None:
         """Everything is done at once here."""
-        assert stream
+        assert stream != 0
+        self.waits.append(stream)
 
 
 class HostLaunches(NmsLibrary):

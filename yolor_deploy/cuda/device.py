@@ -1,4 +1,4 @@
-"""Memory, streams and graphs of a GPU: what YolorNMS needs of ``cuda.core``, and no more.
+"""Memory, streams and graphs of a GPU: what this project needs of ``cuda.core``, and no more.
 
 Everything else of this package is written against the protocols here, so that it can be tried on a
 machine without a GPU.
@@ -6,8 +6,10 @@ machine without a GPU.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -50,12 +52,26 @@ class Memory(Protocol):
         """Fill it with a value of 1, 2 or 4 bytes, in the order of a stream."""
         ...
 
-    def read(self, num_bytes: int, stream: int) -> npt.NDArray[np.uint8]:
-        """Return its first bytes, after all that was given to the stream before: this waits."""
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+class HostMemory(Protocol):
+    """Page-locked memory of the host, which copies need that nothing waits for."""
+
+    @property
+    def pointer(self) -> int:
+        """Its address."""
+        ...
+
+    @property
+    def array(self) -> npt.NDArray[np.uint8]:
+        """Its bytes."""
         ...
 
     def close(self) -> None:
-        """Free it."""
+        """Free it; the array cannot be used afterwards."""
         ...
 
 
@@ -83,6 +99,30 @@ class Device(Protocol):
         """
         ...
 
+    def pinned(self, num_bytes: int) -> HostMemory:
+        """Return page-locked host memory.
+
+        Raises:
+            RunError: There is not enough.
+        """
+        ...
+
+    def copy(self, target: int, source: int, num_bytes: int, stream: int) -> None:
+        """Copy between addresses of host or device, in the order of a stream; nothing waits."""
+        ...
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return how much memory is free, and how much there is."""
+        ...
+
+    def make_current(self) -> None:
+        """Make this the GPU that the calling thread works with."""
+        ...
+
+    def with_own_stream(self) -> Device:
+        """Return the same GPU, with another stream."""
+        ...
+
     def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
         """Look at an array of any library.
 
@@ -97,11 +137,19 @@ class Device(Protocol):
         ...
 
     def capture(self, work: Callable[[int], None]) -> Graph:
-        """Return the graph of what ``work`` gives to the stream that it is called with."""
+        """Return the graph of what ``work`` gives to the stream that it is called with.
+
+        Raises:
+            RunError: It cannot be captured.
+        """
         ...
 
-    def synchronize(self, stream: int) -> None:
-        """Wait for all that was given to a stream."""
+    def synchronize(self, stream: int | None) -> None:
+        """Wait for all that was given to a stream, or with None to any.
+
+        Raises:
+            RunError: The GPU failed at some of it.
+        """
         ...
 
 
@@ -155,10 +203,13 @@ class CudaDevice:
     def __init__(self, device_id: int | None = None) -> None:
         try:
             from cuda import core  # noqa: PLC0415 - late, and may be missing
+            from cuda.bindings import driver  # noqa: PLC0415
 
             self._core: Any = core
+            self._driver: Any = driver
             self._device = core.Device(device_id)
             self._device.set_current()
+            self._context = int(driver.cuCtxGetCurrent()[1])
             self._stream = self._device.create_stream()
             self._streams: dict[int, Any] = {}
         except Exception as error:
@@ -182,12 +233,46 @@ class CudaDevice:
             buffer = self._device.allocate(num_bytes, stream=self._stream)
             self._stream.sync()  # it may be used on other streams
         except Exception as error:
+            free, total = self.memory_bytes()
             raise RunError(
-                f"the GPU has no {num_bytes / 2**20:.1f} MiB left: {error}",
+                f"the GPU has no {num_bytes / 2**20:.1f} MiB left, {free / 2**20:.1f} of "
+                f"{total / 2**20:.1f} MiB are free: {error}",
                 where=self.name,
                 hint="give smaller batches or fewer candidates, or end other programs on this GPU",
             ) from error
         return _CudaMemory(self, buffer)
+
+    def pinned(self, num_bytes: int) -> HostMemory:
+        """Return page-locked host memory; see ``Device.pinned``."""
+        try:
+            buffer = self._core.LegacyPinnedMemoryResource().allocate(num_bytes)
+        except Exception as error:
+            raise RunError(
+                f"no {num_bytes / 2**20:.1f} MiB of page-locked host memory: {error}",
+                where=self.name,
+                hint="give smaller batches, or end other programs",
+            ) from error
+        return _PinnedMemory(buffer)
+
+    def copy(self, target: int, source: int, num_bytes: int, stream: int) -> None:
+        """Copy; see ``Device.copy``."""
+        (code,) = self._driver.cuMemcpyAsync(target, source, num_bytes, stream)
+        if int(code) != 0:
+            raise _failure(self.name, f"a copy of {num_bytes} bytes: {code.name}")
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return free and total memory; see ``Device.memory_bytes``."""
+        _, free, total = self._driver.cuMemGetInfo()
+        return int(free), int(total)
+
+    def make_current(self) -> None:
+        """Make it current; see ``Device.make_current``."""
+        if int(self._driver.cuCtxGetCurrent()[1]) != self._context:
+            self._device.set_current()
+
+    def with_own_stream(self) -> CudaDevice:
+        """Return the same GPU; see ``Device.with_own_stream``."""
+        return CudaDevice(self._device.device_id)
 
     def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
         """Look at an array; see ``Device.view``."""
@@ -199,19 +284,19 @@ class CudaDevice:
         except Exception as error:
             raise RunError(
                 f"{type(array).__name__} is no array of a GPU: {error}",
-                where="raw maps",
+                where="array",
                 hint="give arrays with __cuda_array_interface__ or DLPack, on the device",
             ) from error
         if not view.is_device_accessible:
             raise RunError(
                 f"{type(array).__name__} is in host memory",
-                where="raw maps",
+                where="array",
                 hint="move the array to the GPU first",
             )
         return ArrayView(
             int(view.ptr),
             tuple(view.shape),
-            str(view.dtype),
+            _name_of(view.dtype),
             _is_contiguous(tuple(view.shape), view.strides),
             array,
         )
@@ -222,13 +307,29 @@ class CudaDevice:
         builder.begin_building(mode="thread_local")
         try:
             work(stream_handle(builder))
-        finally:
+        except BaseException:
+            with contextlib.suppress(Exception):  # a capture that failed cannot be ended well
+                builder.end_building()
+            raise
+        try:
             builder.end_building()
-        return _CudaGraph(self, builder.complete())
+            return _CudaGraph(self, builder.complete())
+        except Exception as error:
+            raise RunError(
+                f"this cannot be captured in a CUDA graph: {error}",
+                where=self.name,
+                hint="run it without one",
+            ) from error
 
-    def synchronize(self, stream: int) -> None:
+    def synchronize(self, stream: int | None) -> None:
         """Wait; see ``Device.synchronize``."""
-        self.stream_of(stream).sync()
+        try:
+            if stream is None:
+                self._device.sync()
+            else:
+                self.stream_of(stream).sync()
+        except Exception as error:
+            raise _failure(self.name, str(error)) from error
 
     def stream_of(self, handle: int) -> Any:
         """Return cuda.core's object for a stream; made once, since that takes its time."""
@@ -236,39 +337,29 @@ class CudaDevice:
             self._streams[handle] = self._core.Stream.from_handle(handle)
         return self._streams[handle]
 
-    def pinned(self, num_bytes: int) -> Any:
-        """Return page-locked host memory."""
-        return self._core.LegacyPinnedMemoryResource().allocate(num_bytes)
-
 
 class _CudaMemory:
-    """Device memory, with a page-locked twin once it is read."""
-
     def __init__(self, device: CudaDevice, buffer: Any) -> None:
         self._device = device
         self._buffer = buffer
-        self._host: Any = None
-
-    @property
-    def pointer(self) -> int:
-        return int(self._buffer.handle)
+        self.pointer = int(buffer.handle)
 
     def fill(self, value: bytes, stream: int) -> None:
         self._buffer.fill(value, stream=self._device.stream_of(stream))
 
-    def read(self, num_bytes: int, stream: int) -> npt.NDArray[np.uint8]:
-        if self._host is None:
-            self._host = self._device.pinned(self._buffer.size)
-        order = self._device.stream_of(stream)
-        self._buffer.copy_to(self._host, stream=order)
-        order.sync()
-        host = (ctypes.c_uint8 * num_bytes).from_address(int(self._host.handle))
-        return np.array(memoryview(host), np.uint8)
+    def close(self) -> None:
+        self._buffer.close()
+
+
+class _PinnedMemory:
+    def __init__(self, buffer: Any) -> None:
+        self._buffer = buffer
+        self.pointer = int(buffer.handle)
+        host = (ctypes.c_uint8 * int(buffer.size)).from_address(self.pointer)
+        self.array: npt.NDArray[np.uint8] = np.frombuffer(memoryview(host), np.uint8)
 
     def close(self) -> None:
         self._buffer.close()
-        if self._host is not None:
-            self._host.close()
 
 
 class _CudaGraph:
@@ -278,6 +369,21 @@ class _CudaGraph:
 
     def launch(self, stream: int) -> None:
         self._graph.launch(self._device.stream_of(stream))
+
+
+def _failure(name: str, problem: str) -> RunError:
+    return RunError(
+        f"the GPU failed: {problem}",
+        where=name,
+        hint="start the process again, which cannot use this GPU any more; then run "
+        "`yolor-deploy doctor`",
+    )
+
+
+@cache
+def _name_of(dtype: Any) -> str:
+    """Return NumPy's name of a dtype, which it takes some microseconds to put together."""
+    return str(dtype)
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from yolor_deploy.core.errors import RunError
-from yolor_deploy.core.runtime import RawOutput
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
 from yolor_deploy.cuda.device import (
     ArrayView,
@@ -21,6 +19,7 @@ from yolor_deploy.cuda.device import (
     stream_handle,
 )
 from yolor_deploy.cuda.library import NmsCall, NmsLibrary, output_shapes
+from yolor_deploy.cuda.outputs import DeviceArray, DeviceOutputs, Readback
 from yolor_deploy.cuda.structs import (
     MAX_LEVELS,
     InputsStruct,
@@ -30,39 +29,7 @@ from yolor_deploy.cuda.structs import (
     params_struct,
     shape_struct,
 )
-
-_THRESHOLDS = ("score_threshold", "iou_threshold")
-
-
-@dataclass(frozen=True)
-class DeviceArray:
-    """An output on the GPU, for any library that knows ``__cuda_array_interface__``.
-
-    Attributes:
-        pointer: Address of its first element.
-        shape: Of the array, dense.
-        dtype: int32 or float32.
-        stream: Handle of the stream that writes it.
-        owner: The memory: the next run overwrites it.
-    """
-
-    pointer: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    stream: int
-    owner: Memory
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        """The CUDA array interface, version 3."""
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.pointer, False),
-            "strides": None,
-            "stream": self.stream or 1,
-            "version": 3,
-        }
+from yolor_deploy.cuda.thresholds import DeviceThresholds
 
 
 class DeviceNms:
@@ -78,6 +45,9 @@ class DeviceNms:
         map_format: Dtype and layout of the raw maps.
         library: The NMS library; None for the one of the package.
         device: The GPU; None for the current one.
+
+    Attributes:
+        thresholds: Of the next run, in memory of the GPU.
 
     Raises:
         BackendUnavailableError: The library or the GPU is missing.
@@ -106,8 +76,9 @@ class DeviceNms:
         self.workspace_bytes = self._library.workspace_bytes(
             self._shape(self.max_batch), self._params
         )
+        self.thresholds = DeviceThresholds(self._device, config)
+        self._readback = Readback(self._device)
         self._memory: dict[str, Memory] = {}
-        self._thresholds: dict[str, float] = {}
         try:
             self._allocate()
         except RunError:
@@ -116,13 +87,9 @@ class DeviceNms:
 
     def _allocate(self) -> None:
         self._memory["workspace"] = self._device.allocate(self.workspace_bytes)
-        for name in _THRESHOLDS:
-            self._memory[name] = self._device.allocate(np.dtype(np.float32).itemsize)
         for name, (dims, dtype) in self._outputs_of_batch.items():
             num_bytes = int(np.prod(dims)) * np.dtype(dtype).itemsize
             self._memory[name] = self._device.allocate(num_bytes)
-        self._set_thresholds(None, None, self._device.stream)
-        self._device.synchronize(self._device.stream)  # any stream may be the first
 
     def run(
         self,
@@ -132,7 +99,7 @@ class DeviceNms:
         iou_threshold: float | None = None,
         class_mask: Any = None,
         stream: Any = None,
-    ) -> DeviceDetections:
+    ) -> DeviceOutputs:
         """Detect. Nothing waits: the result is there in the order of the stream.
 
         Args:
@@ -151,9 +118,9 @@ class DeviceNms:
         handle = self._handle(stream)
         views = self._views(raw_maps, handle, is_ordered=True)
         mask = self._mask(class_mask, len_of(views), handle)
-        self._set_thresholds(score_threshold, iou_threshold, handle)
-        self._launch(views, mask, handle)
-        return self._detections(views, handle)
+        self.thresholds.set(score_threshold, iou_threshold, handle)
+        self.enqueue(pointers_of(views), len_of(views), handle, class_mask=mask)
+        return self.outputs(len_of(views), handle)
 
     def capture(self, raw_maps: Sequence[Any]) -> NmsGraph:
         """Return a run on these very arrays as a CUDA graph, to be repeated with one call.
@@ -165,18 +132,75 @@ class DeviceNms:
             RunError: As for ``run``.
         """
         views = self._views(raw_maps, self._device.stream, is_ordered=False)
-        graph = self._device.capture(lambda stream: self._launch(views, None, stream))
+        pointers, batch = pointers_of(views), len_of(views)
+        graph = self._device.capture(lambda stream: self.enqueue(pointers, batch, stream))
 
-        def replay(score: float | None, iou: float | None, stream: Any) -> DeviceDetections:
+        def replay(score: float | None, iou: float | None, stream: Any) -> DeviceOutputs:
             handle = self._handle(stream)
-            self._set_thresholds(score, iou, handle)
+            self.thresholds.set(score, iou, handle)
             graph.launch(handle)
-            return self._detections(views, handle)
+            return self.outputs(len_of(views), handle)  # which keeps the arrays, too
 
         return NmsGraph(replay, graph)
 
+    def enqueue(
+        self,
+        pointers: Sequence[int],
+        batch: int,
+        stream: int,
+        *,
+        class_mask: ArrayView | None = None,
+    ) -> None:
+        """Launch the kernel on maps that are known to fit, with the thresholds as they are.
+
+        Args:
+            pointers: Address of each map.
+            batch: Images, 1 to ``max_batch``.
+            stream: Handle.
+            class_mask: uint8 [n, classes].
+
+        Raises:
+            RunError: CUDA refuses the launch.
+        """
+        memory = self._memory
+        call = NmsCall(
+            self._shape(batch),
+            self._params,
+            InputsStruct(
+                (ctypes.c_void_p * MAX_LEVELS)(*pointers),
+                self.thresholds.pointer("score_threshold"),
+                self.thresholds.pointer("iou_threshold"),
+                class_mask.pointer if class_mask else None,
+            ),
+            OutputsStruct(*(memory[name].pointer for name in self._outputs_of_batch)),
+            memory["workspace"].pointer,
+            self.workspace_bytes,
+        )
+        self._library.launch(call, stream=stream)
+
+    def outputs(self, batch: int, stream: int) -> DeviceOutputs:
+        """Return what the run before has written, or is going to.
+
+        Args:
+            batch: Images of that run.
+            stream: Handle of its stream.
+        """
+        arrays = {
+            name: DeviceArray(
+                self._memory[name].pointer,
+                (batch, *dims[1:]),
+                np.dtype(dtype),
+                stream,
+                self._memory[name],
+            )
+            for name, (dims, dtype) in self._outputs_of_batch.items()
+        }
+        return DeviceOutputs(arrays, stream, self._readback)
+
     def close(self) -> None:
         """Free the memory; the object cannot be used afterwards."""
+        self.thresholds.close()
+        self._readback.close()
         for memory in self._memory.values():
             memory.close()
         self._memory.clear()
@@ -240,71 +264,8 @@ class DeviceNms:
             )
         return view
 
-    def _set_thresholds(self, score: float | None, iou: float | None, stream: int) -> None:
-        """Write the thresholds that changed, in the order of the stream."""
-        for name, given in zip(_THRESHOLDS, (score, iou), strict=True):
-            value = getattr(self.config, name) if given is None else given
-            if not 0.0 <= value <= 1.0:
-                raise RunError(
-                    f"{name} is {value}, expected 0 to 1", where=name, hint="give a fraction"
-                )
-            if self._thresholds.get(name) != value:
-                self._memory[name].fill(np.float32(value).tobytes(), stream)
-                self._thresholds[name] = value
 
-    def _launch(self, views: Sequence[ArrayView], mask: ArrayView | None, stream: int) -> None:
-        memory = self._memory
-        call = NmsCall(
-            self._shape(len_of(views)),
-            self._params,
-            InputsStruct(
-                (ctypes.c_void_p * MAX_LEVELS)(*(view.pointer for view in views)),
-                memory["score_threshold"].pointer,
-                memory["iou_threshold"].pointer,
-                mask.pointer if mask else None,
-            ),
-            OutputsStruct(*(memory[name].pointer for name in self._outputs_of_batch)),
-            memory["workspace"].pointer,
-            self.workspace_bytes,
-        )
-        self._library.launch(call, stream=stream)
-
-    def _detections(self, views: Sequence[ArrayView], stream: int) -> DeviceDetections:
-        arrays = {
-            name: DeviceArray(
-                self._memory[name].pointer,
-                (len_of(views), *dims[1:]),
-                np.dtype(dtype),
-                stream,
-                self._memory[name],
-            )
-            for name, (dims, dtype) in self._outputs_of_batch.items()
-        }
-        return DeviceDetections(arrays, stream)
-
-
-class DeviceDetections:
-    """The outputs of a run, on the GPU until they are asked for.
-
-    Attributes:
-        arrays: ``num_detections``, ``boxes_xyxy``, ``scores``, ``class_ids``, as in ``core.nms``.
-    """
-
-    def __init__(self, arrays: dict[str, DeviceArray], stream: int) -> None:
-        self.arrays = arrays
-        self._stream = stream
-
-    def to_host(self) -> RawOutput:
-        """Wait for the run, and return its outputs in host memory."""
-        outputs: dict[str, Any] = {}
-        for name, array in self.arrays.items():
-            num_bytes = int(np.prod(array.shape)) * array.dtype.itemsize
-            values = array.owner.read(num_bytes, self._stream)
-            outputs[name] = values.view(array.dtype).reshape(array.shape)
-        return outputs
-
-
-_Replay = Callable[[float | None, float | None, Any], DeviceDetections]
+_Replay = Callable[[float | None, float | None, Any], DeviceOutputs]
 
 
 class NmsGraph:
@@ -320,7 +281,7 @@ class NmsGraph:
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         stream: Any = None,
-    ) -> DeviceDetections:
+    ) -> DeviceOutputs:
         """Run again; nothing waits.
 
         Args:
@@ -338,3 +299,8 @@ class NmsGraph:
 def len_of(views: Sequence[ArrayView]) -> int:
     """Return the batch of maps."""
     return views[0].shape[0]
+
+
+def pointers_of(views: Sequence[ArrayView]) -> list[int]:
+    """Return the addresses of maps."""
+    return [view.pointer for view in views]
