@@ -74,6 +74,13 @@ def output_of(model: Path, precision: Precision, target: GraphTarget | None) -> 
     return model.with_name(".".join(words))
 
 
+def engine_output_of(model: Path, precision: str, backend: str) -> Path:
+    """Return where an engine goes by default: ``shapes.fp16.tensorrt.engine`` for shapes.onnx."""
+    stem = model.stem.removesuffix(".tensorrt").removesuffix(f".{precision}")
+    words = [stem, precision, backend, "engine"]
+    return model.with_name(".".join(words))
+
+
 def require_checked(artifact: Artifact) -> None:
     """Run the checker of onnx, shape inference included, over a file just written.
 

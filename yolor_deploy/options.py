@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yolor_deploy.backends.tensorrt import Flavour
+from yolor_deploy.backends.tensorrt.options import EngineOptions
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
 from yolor_deploy.measure.ranges import CalibrationMethod
@@ -63,6 +65,29 @@ class BuildConfig:
     target: GraphTarget = "onnxruntime"
     calibration: CalibrationConfig | None = None
     keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What ``build`` is told for an engine.
+
+    Attributes:
+        model: What ``export`` or ``build`` wrote.
+        output: The plan; None for the name of the model with precision and backend in it.
+        backend: What builds it.
+        precision: What the model becomes first; None to leave it.
+        calibration: As for ``BuildConfig``.
+        keep: As for ``BuildConfig``.
+        engine: What the backend is told.
+    """
+
+    model: Path
+    output: Path | None = None
+    backend: Flavour = "tensorrt"
+    precision: Precision | None = None
+    calibration: CalibrationConfig | None = None
+    keep: tuple[str, ...] = ()
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 def method_of(config: BuildConfig) -> CalibrationMethod:

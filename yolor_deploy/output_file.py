@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from yolor_deploy.core.artifact import passport_path
 from yolor_deploy.core.errors import ArtifactError
 
 _NAME_BYTES_KEPT = 100  # of the output, in the name of the temporary folder
@@ -101,3 +102,19 @@ def move_into_place(folder: Path, output: Path) -> None:
     else:
         (folder / output.name).replace(output)
         old.unlink(missing_ok=True)  # weights of a larger model that had this name
+
+
+def move_engine_into_place(folder: Path, output: Path) -> None:
+    """Move a finished plan and its passport to where they belong.
+
+    Between the two moves the passport is that of another plan, which it then refuses.
+
+    Args:
+        folder: Holds both, with the name of the output.
+        output: The plan; replaced, with its passport.
+
+    Raises:
+        OSError: They cannot be moved.
+    """
+    for path in (output, passport_path(output)):
+        (folder / path.name).replace(path)

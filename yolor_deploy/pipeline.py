@@ -2,18 +2,20 @@
 
 ``export``: load, describe, fold, ONNX, head, proof.
 ``build``: head off, calibration, precision, head on, type check, comparison.
+``build_engine``: ``build`` where a precision is asked for, then TensorRT.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolor_deploy.backends.tensorrt import NAMES
+from yolor_deploy.backends.tensorrt.build import build_engine as build_plan
 from yolor_deploy.build_limits import (
     output_of,
     require_buildable,
@@ -34,12 +36,14 @@ from yolor_deploy.core.spec import (
     NmsConfig,
     OutputKind,
 )
+from yolor_deploy.engine_limits import is_lowered, require_engine
 from yolor_deploy.export_limits import require_limits, require_memory, require_size
 from yolor_deploy.measure.environment import memory_bytes
 from yolor_deploy.measure.parity import OutputParity, all_passed
-from yolor_deploy.options import BuildConfig, ExportConfig, method_of
+from yolor_deploy.options import BuildConfig, EngineConfig, ExportConfig, method_of
 from yolor_deploy.output_file import (
     default_output,
+    move_engine_into_place,
     move_into_place,
     require_writable,
     temporary_folder,
@@ -58,19 +62,32 @@ from yolor_deploy.proof import (
 )
 from yolor_deploy.records import export_meta, lowered_meta, origin_record
 from yolor_deploy.source import load_checkpoint, read_class_names
+from yolor_deploy.stage_timer import Note, StageTimer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from yolor_deploy.backends.tensorrt.process import Progress as EngineProgress
+    from yolor_deploy.backends.tensorrt.request import Report
     from yolor_deploy.checkpoint import Checkpoint
+    from yolor_deploy.core.passport import Passport
     from yolor_deploy.nn.fold_affine import FoldSite
 
-__all__ = ["BuildConfig", "BuildResult", "ExportConfig", "ExportResult", "build", "export"]
+__all__ = [
+    "BuildConfig",
+    "BuildResult",
+    "EngineConfig",
+    "EngineResult",
+    "ExportConfig",
+    "ExportResult",
+    "build",
+    "build_engine",
+    "export",
+]
 
 logger = logging.getLogger(__name__)
 
 _PROOF_IMAGES = 2
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +122,7 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
         BuildError: An option does not fit the model, or the proof failed. No file is left.
         ArtifactError: The file cannot be written.
     """
-    timer = _Timer(note)
+    timer = StageTimer(note)
     timer.begin("read", f"reading {config.source}")
     require_limits(config.nms)
     checkpoint = load_checkpoint(config.source, cfg=config.cfg, seed=config.seed)
@@ -183,7 +200,7 @@ def build(
     from yolor_deploy.graph.nms_head import detach_head  # noqa: PLC0415 - onnx
     from yolor_deploy.graph.read import read_model  # noqa: PLC0415 - onnx
 
-    timer = _Timer(note)
+    timer = StageTimer(note)
     source = Artifact.read(config.model)
     require_buildable(source, config.precision, config.target)
     target = target_of(config.precision, config.target)
@@ -219,6 +236,90 @@ def build(
         move_into_place(folder, output)
     manifest = calibration.manifest if calibration else None
     return BuildResult(replace(artifact, path=output), sites, manifest, cost, timer.end())
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """What ``build`` made of a model and a TensorRT, and what it cost.
+
+    Attributes:
+        artifact: The plan.
+        passport: What lies beside it.
+        report: What TensorRT told.
+        nms_reason: Why our plugin is not in it; empty where it is.
+        lowered: What the precision has cost; None where the model was left as it is.
+        seconds: Of each stage, those of ``build`` included.
+    """
+
+    artifact: Artifact
+    passport: Passport
+    report: Report
+    nms_reason: str
+    lowered: BuildResult | None
+    seconds: dict[str, float]
+
+
+def build_engine(
+    config: EngineConfig,
+    *,
+    note: Note = logger.info,
+    progress: Progress = lambda _done, _all: None,
+    engine_progress: EngineProgress = lambda _phase, _done, _all: None,
+) -> EngineResult:
+    """Turn a model into an engine: bring it to a precision if asked, then build it.
+
+    Args:
+        config: What to do.
+        note: Told each stage as it begins.
+        progress: Of the calibration: images done, and all.
+        engine_progress: Of the build: phase, steps done, and all.
+
+    Raises:
+        ArtifactError: The model cannot be read, or the files cannot be written.
+        BackendUnavailableError: TensorRT is not installed, or there is no GPU to build for.
+        BuildError: As ``build``; or TensorRT refuses the model or an option. No file is left.
+        EvaluationError: As ``build``.
+    """
+    timer = StageTimer(note)
+    source = Artifact.read(config.model)
+    output, options = require_engine(source, config)
+    with temporary_folder(output) as folder:
+        lowered = _lowered_first(source, config, folder, note, progress)
+        timer.begin("engine", f"building with {NAMES[config.backend]}")
+        made = folder / "engine"
+        made.mkdir()
+        built = build_plan(
+            lowered.artifact if lowered else source,
+            made,
+            output.name,
+            flavour=config.backend,
+            options=options,
+            source=config.model,
+            progress=engine_progress,
+        )
+        seconds = (lowered.seconds if lowered else {}) | timer.end()
+        move_engine_into_place(made, output)
+    artifact = replace(built.artifact, path=output)
+    return EngineResult(artifact, built.passport, built.report, built.nms_reason, lowered, seconds)
+
+
+def _lowered_first(
+    source: Artifact, config: EngineConfig, folder: Path, note: Note, progress: Progress
+) -> BuildResult | None:
+    """Bring the model of an engine to its precision; None if it has it."""
+    if config.precision is None or not is_lowered(source, config):
+        return None
+    made = folder / "lowered"
+    made.mkdir()
+    lowering = BuildConfig(
+        config.model,
+        output=made / source.path.name,
+        precision=config.precision,
+        target="tensorrt",
+        calibration=config.calibration,
+        keep=config.keep,
+    )
+    return build(lowering, note=note, progress=progress)
 
 
 def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec, Any]:
@@ -291,24 +392,3 @@ def _require_proven(parities: Sequence[OutputParity], output: Path) -> None:
         where=str(output),
         hint="no file was written; report this model with `yolor-deploy info` of its checkpoint",
     )
-
-
-class _Timer:
-    """Seconds of each stage, in order."""
-
-    def __init__(self, note: Note) -> None:
-        self.note = note
-        self.seconds: dict[str, float] = {}
-        self.stage = ""
-        self.started = 0.0
-
-    def begin(self, stage: str, text: str) -> None:
-        self.end()
-        self.note(text)
-        self.stage, self.started = stage, time.perf_counter()
-
-    def end(self) -> dict[str, float]:
-        if self.stage:
-            self.seconds[self.stage] = round(time.perf_counter() - self.started, 3)
-            self.stage = ""
-        return self.seconds

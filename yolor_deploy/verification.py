@@ -78,9 +78,10 @@ def verify(
     from yolor_deploy import families  # noqa: PLC0415 - torch
 
     spec = artifact.meta.spec
-    if artifact.meta.precision != "fp32":
+    kind, precision = artifact.meta.kind, artifact.meta.precision
+    if (kind, precision) != ("model", "fp32"):
         raise ArtifactError(
-            f"model of precision {artifact.meta.precision}, expected fp32",
+            f"{kind} of precision {precision}, expected a model of fp32",
             where=str(artifact.path),
             hint="verify the model that it was built from; `diff` and `eval` tell what fewer bits "
             "cost",

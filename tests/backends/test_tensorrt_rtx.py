@@ -11,8 +11,8 @@ import pytest
 
 from tests.backends.rtx_models import EXPORTS, PRECISIONS, TARGETS, built
 from tests.calibration_sets import folder_of
+from yolor_deploy.backends.tensorrt.targets import supports
 from yolor_deploy.backends.tensorrt_rtx.build import build_plan, build_with_report
-from yolor_deploy.backends.tensorrt_rtx.targets import supports
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.precision import Precision
 

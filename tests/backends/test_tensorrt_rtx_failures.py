@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.graph.tiny_graphs import tiny_spec, written_artifact
 from yolor_deploy.backends import tensorrt
 from yolor_deploy.backends.tensorrt.messages import first_cause
+from yolor_deploy.backends.tensorrt.targets import supports
 from yolor_deploy.backends.tensorrt_rtx.build import BuiltPlan, build_file, build_plan
-from yolor_deploy.backends.tensorrt_rtx.targets import supports
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, BuildError
 from yolor_deploy.core.precision import Precision
@@ -172,7 +172,7 @@ def test_impossible_targets_are_refused_first(
     with pytest.raises(BuildError, match=problem) as error:
         build_plan(replace(artifact, meta=meta), compute_capabilities=targets)
 
-    assert error.value.where == "compute capability"
+    assert error.value.where == "--compute-capability"
 
 
 @NEEDED

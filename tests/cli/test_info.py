@@ -10,10 +10,11 @@ import torch
 
 from tests.calibration_sets import folder_of
 from tests.cli.invoke import assert_refused, invoke
+from tests.engines import PLAN, written_engine
 from tests.exports import exported
 from tests.references import REFERENCES
 from tests.tiny_checkpoints import TinyCheckpoint, write_tiny_checkpoint
-from yolor_deploy.core.artifact import sha256_of_file
+from yolor_deploy.core.artifact import Artifact, passport_path, sha256_of_file
 
 
 @pytest.fixture
@@ -136,7 +137,8 @@ def test_darknet_weights_are_explained_with_their_cfg() -> None:
         pytest.param(b"", "empty file", id="empty"),
         pytest.param(b"hello\n", "text, which begins 'hello", id="text"),
         pytest.param(b": a text whose first byte could be a field" * 9, "where:", id="text-colon"),
-        pytest.param(b"ftrt" + bytes(64), "TensorRT engine", id="engine"),
+        pytest.param(b"ftrt" + bytes(64), "without its passport file.json", id="engine"),
+        pytest.param(b"vtrt" + bytes(64), "without its passport file.json", id="engine-rtx"),
         pytest.param(bytes(range(7, 250)) * 9, "no known kind", id="noise"),
     ],
 )
@@ -182,3 +184,86 @@ def test_built_artifact_is_explained_in_short(tiny: TinyCheckpoint) -> None:
     assert "images (8)" in result.stdout
     assert "method mse" in result.stdout
     assert max(map(len, result.stdout.splitlines())) < 1000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Artifact:
+    """A plan with its passport."""
+    return written_engine(tmp_path / "model.engine")
+
+
+def test_engine_is_explained_by_its_passport(engine: Artifact) -> None:
+    """What built it, for what, what it takes and gives, and from which model it came."""
+    result = invoke("info", engine.path)
+
+    assert result.exit_code == 0, result.output
+    for text in (
+        "kind: engine, fp16, for tensorrt",
+        "engine: TensorRT 10.16.1.11, built on NVIDIA Test, CUDA 13.0, for compute capability 8.6",
+        f"plan: 260 bytes, sha256 {sha256_of_file(engine.path)}, as it was built",
+        f"built from: sha256 {'cd' * 32}",
+        "  batch 1",
+        "  batch 2 to 8, best 4",
+        "  images: float32 [-1, 3, 32, 64]",
+        "  scores: float32 [-1, 20]",
+        "detections by: plugin",
+        f"plugin: version 1, sha256 {'ef' * 32}",
+        "TF32: off, products of float32 keep their bits (--tf32 for more speed)",
+        f"  engine: tf32 False; input sha256 {'ab' * 32} (tensorrt 10.16.1.11)",
+    ):
+        assert text in result.stdout.splitlines()
+
+
+def test_engine_json_has_the_passport(engine: Artifact) -> None:
+    """The same facts under fixed names, and the passport as it lies on disk."""
+    result = invoke("info", engine.path, "--json")
+
+    value = json.loads(result.stdout)
+    assert list(value) == [
+        *("file", "kind", "model", "input", "classes", "levels", "boxes", "outputs"),
+        *("post-processing", "engine", "plan", "built from", "profiles", "plan inputs"),
+        *("plan outputs", "detections by", "plugin", "TF32", "history", "passport"),
+    ]
+    assert value["passport"] == json.loads(passport_path(engine.path).read_text("utf-8"))
+
+
+@pytest.mark.tensorrt_rtx
+def test_engine_that_build_wrote_is_explained(tiny: TinyCheckpoint) -> None:
+    """A real one, of TensorRT-RTX."""
+    model = exported(tiny).artifact.path
+    plan = model.with_name("tiny.engine")
+    options = ("--backend", "tensorrt_rtx", "--compute-capability", "8.6", "-o", plan)
+    invoke("build", model, *options)
+
+    result = invoke("info", plan)
+
+    assert result.exit_code == 0, result.output
+    assert "built without a GPU, for compute capability 8.6" in result.stdout
+    assert "detections by: kernels" in result.stdout
+    assert f"built from: sha256 {sha256_of_file(model)}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("plan", "passport", "words"),
+    [
+        pytest.param(PLAN[:-1], None, ("259 bytes, its passport tells 260",), id="shortened"),
+        pytest.param(PLAN[:-1] + b"x", None, ("another SHA-256",), id="changed"),
+        pytest.param(PLAN, "{", ("passport model.engine.json is damaged",), id="damaged"),
+        pytest.param(PLAN, '{"yolor_deploy_passport": 1}', ("is damaged", "again"), id="empty"),
+        pytest.param(
+            PLAN,
+            '{"yolor_deploy_passport": 9}',
+            ("passport has format 9, expected 1", "version of yolor-deploy that wrote it"),
+            id="newer",
+        ),
+    ],
+)
+def test_engine_that_is_not_that_of_its_passport_is_refused(
+    engine: Artifact, plan: bytes, passport: str | None, words: tuple[str, ...]
+) -> None:
+    """What a passport tells of another plan is not told of this one."""
+    engine.path.write_bytes(plan)
+    if passport is not None:
+        passport_path(engine.path).write_text(passport, encoding="utf-8")
+
+    assert_refused(invoke("info", engine.path), str(engine.path), *words)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from yolor_deploy.cli.stages import shown_work
+from yolor_deploy.cli import stages
+from yolor_deploy.cli.stages import shown_build, shown_work
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -59,3 +61,38 @@ def test_failure_gives_the_cursor_back() -> None:
         work()
 
     assert "\x1b[?25h" in text.getvalue()
+
+
+def test_phases_are_a_line_now_and_then_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, 15 seconds lie between two lines; control characters are escaped."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    out, text = console(terminal=False)
+
+    with shown_build("build", console=out) as shown:
+        shown.note("building")
+        for now in range(1, 40):
+            shown.phase("Timing [b]tactics[/b]\x07", now, 600)
+
+    assert stages._TOLD_EVERY_S == 15
+    assert text.getvalue().splitlines() == [
+        "build: building",
+        "build: Timing [b]tactics[/b]\\x07, 15 of 600",
+        "build: Timing [b]tactics[/b]\\x07, 30 of 600",
+    ]
+
+
+def test_phase_takes_the_place_of_the_stage_on_a_terminal() -> None:
+    """Its steps are counted; no time that is left is made up from them."""
+    out, text = console(terminal=True)
+
+    with shown_build("build", console=out) as shown:
+        shown.note("calibrating")
+        shown.advance(2, 2)
+        shown.note("building")
+        shown.phase("Timing [b]tactics[/b]", 3, 600)
+        out.print("end")
+
+    assert "build: Timing [b]tactics[/b]" in text.getvalue()
+    assert "3/600" in text.getvalue()
+    assert "left" not in text.getvalue().rpartition("3/600")[2]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.invoke import assert_refused, invoke
+from tests.engines import written_engine
 from tests.exports import exported
 from tests.tiny_checkpoints import TinyCheckpoint, write_tiny_checkpoint
 
@@ -119,10 +120,17 @@ def test_verify_refuses_what_it_cannot_compare(
     assert_refused(result, words)
 
 
+def test_engine_is_sent_to_diff(tiny: TinyCheckpoint) -> None:
+    """A plan is no graph whose maps can be looked at."""
+    plan = written_engine(tiny.path.with_name("model.engine")).path
+
+    assert_refused(invoke("verify", plan, "--against", *tiny.options), "engine of precision fp16")
+
+
 def test_built_model_is_sent_to_diff(tiny: TinyCheckpoint, model: Path) -> None:
     """Fewer bits differ by more than rounding: another command tells what they cost."""
     invoke("build", model, "--fp16", "-o", model.with_name("half.onnx"))
 
     result = invoke("verify", model.with_name("half.onnx"), "--against", *tiny.options)
 
-    assert_refused(result, "precision fp16, expected fp32", "diff")
+    assert_refused(result, "precision fp16, expected a model of fp32", "diff")

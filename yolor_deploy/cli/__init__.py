@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -93,4 +94,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold bytes, or a class name letters, that the terminal cannot show.
             stream.reconfigure(errors="backslashreplace")
+    # As Ctrl-C, so that a container that is stopped leaves nothing half-written
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

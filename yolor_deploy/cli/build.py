@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yolor_deploy.cli.build_engine import EngineFlags, build_engine
 from yolor_deploy.cli.choices import calibration_config, one_of
+from yolor_deploy.cli.lowering import lowering_json, show_lowering
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import GRAPH_TARGETS, GraphTarget, Precision
 
 if TYPE_CHECKING:
-    from yolor_deploy.pipeline import BuildResult
+    from yolor_deploy.pipeline import BuildConfig, BuildResult
 
-_BACKENDS = ("onnxruntime",)
-_MOST_TENSORS = 5  # in the table; --json has all
+_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+_ENGINES = "Engines of TensorRT and TensorRT-RTX"
 
 
 def build(
@@ -26,7 +28,11 @@ def build(
     ] = None,
     *,
     backend: Annotated[
-        str, typer.Option(metavar="|".join(_BACKENDS), help="What builds it.")
+        str,
+        typer.Option(
+            metavar="|".join(_BACKENDS),
+            help="What builds it; the latter two build engines, for GPUs.",
+        ),
     ] = "onnxruntime",
     target: Annotated[
         str | None,
@@ -66,9 +72,87 @@ def build(
     tuning: Annotated[
         Path | None, typer.Option(help="File that `tune` wrote: layers that are not quantised.")
     ] = None,
+    nms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="plugin|kernels|ops",
+            help="What finds the detections: our plugin inside the engine, our kernels behind it, "
+            "or standard operators inside.",
+            show_default="plugin where there is one",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X.Y",
+            help="GPU to build for, such as 8.6; may be repeated; tensorrt_rtx only.",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|MIN:OPT:MAX",
+            help="Batch sizes to optimise for; may be repeated.",
+            show_default="those of the model",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB",
+            help="Most scratch memory of a layer.",
+            show_default="all there is",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    optimization_level: Annotated[
+        int | None,
+        typer.Option(
+            metavar="0..5",
+            help="How long tactics are searched.",
+            show_default="TensorRT's",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    aux_streams: Annotated[
+        int | None,
+        typer.Option(
+            help="Most streams beside the main one.",
+            show_default="TensorRT's",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    tf32: Annotated[
+        bool | None,
+        typer.Option(
+            "--tf32/--no-tf32",
+            help="Round products of float32 to 10 bits of mantissa.",
+            show_default="off",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keeps what was timed; tensorrt only.",
+            show_default="beside the engine",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
+    plugin_library: Annotated[
+        Path | None,
+        typer.Option(
+            help="The plugin's library: its code is run.",
+            show_default="that of the package",
+            rich_help_panel=_ENGINES,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Build a model of fewer bits from an exported one, and tell what that cost."""
+    """Build a model of fewer bits from an exported one, or an engine, and tell what that cost."""
     if fp32 and (fp16 or bf16):
         raise BuildError(
             "--fp32 and another float precision are both given",
@@ -76,15 +160,24 @@ def build(
             hint="give one of them",
         )
     precision = Precision.from_choices(fp16=fp16, bf16=bf16, int8=int8, fp8=fp8)
+    flags = EngineFlags(
+        nms=nms,
+        compute_capability=compute_capability,
+        profile=profile,
+        workspace=workspace,
+        optimization_level=optimization_level,
+        aux_streams=aux_streams,
+        tf32=tf32,
+        timing_cache=timing_cache,
+        plugin_library=plugin_library,
+    )
     one_of(backend, _BACKENDS, "--backend")
-
-    from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - beside its use
-    from yolor_deploy.pipeline import BuildConfig  # noqa: PLC0415 - late
-    from yolor_deploy.pipeline import build as run  # noqa: PLC0415 - late
-
-    kept, for_target = list(keep or []), _target(target, backend)
+    for_target = _target(target, backend)
+    kept = list(keep or [])
     if tuning is not None:
         kept += _tuned(tuning, model, precision, for_target)
+    from yolor_deploy.pipeline import BuildConfig, EngineConfig  # noqa: PLC0415 - late
+
     config = BuildConfig(
         model,
         output=output,
@@ -95,6 +188,26 @@ def build(
         else None,
         keep=tuple(dict.fromkeys(kept)),
     )
+    if backend == "onnxruntime":
+        flags.refuse()
+        _build(config, as_json=as_json)
+        return
+    engine_config = EngineConfig(
+        model,
+        output=output,
+        backend="tensorrt" if backend == "tensorrt" else "tensorrt_rtx",
+        precision=precision if fp32 or fp16 or bf16 or int8 or fp8 else None,
+        calibration=config.calibration,
+        keep=config.keep,
+        engine=flags.options(),
+    )
+    build_engine(engine_config, as_json=as_json)
+
+
+def _build(config: BuildConfig, *, as_json: bool) -> None:
+    from yolor_deploy.cli.stages import shown_work  # noqa: PLC0415 - beside its use
+    from yolor_deploy.pipeline import build as run  # noqa: PLC0415 - late
+
     with shown_work("build") as (note, advance):
         result = run(config, note=note, progress=advance)
     if as_json:
@@ -119,8 +232,17 @@ def _tuned(path: Path, model: Path, precision: Precision, target: GraphTarget) -
 
 
 def _target(target: str | None, backend: str) -> GraphTarget:
-    name: GraphTarget = one_of(target or backend, GRAPH_TARGETS, "--target")
-    return name
+    if backend == "onnxruntime":
+        name: GraphTarget = one_of(target or backend, GRAPH_TARGETS, "--target")
+        return name
+    if target not in {None, "tensorrt"}:
+        one_of(target or "", GRAPH_TARGETS, "--target")
+        raise BuildError(
+            f"an engine of {backend} needs the layout of tensorrt",
+            where=f"--target {target}",
+            hint="leave it out",
+        )
+    return "tensorrt"
 
 
 def _as_json(result: BuildResult) -> dict[str, Any]:
@@ -132,58 +254,18 @@ def _as_json(result: BuildResult) -> dict[str, Any]:
         "size_bytes": path.stat().st_size,
         "sha256": sha256_of_file(path),
         "meta": json.loads(result.artifact.meta.to_json()),
-        "sites": result.sites.to_json(),
-        "cost": result.cost.to_json(),
+        **lowering_json(result),
         "seconds": result.seconds,
     }
 
 
 def _show(result: BuildResult) -> None:
-    from yolor_deploy.cli.tables import console  # noqa: PLC0415 - rich
+    from yolor_deploy.cli.tables import say  # noqa: PLC0415 - rich
 
-    out = console()
-    meta, sites, cost = result.artifact.meta, result.sites, result.cost
-
-    def say(text: str) -> None:
-        out.print(text, markup=False, soft_wrap=True)
-
-    if result.manifest is not None:
-        _show_calibration(result, say)
-    if sites.quantised:
-        total = len(sites.quantised) + len(sites.kept)
-        say(f"8 bits: {len(sites.quantised)} of {total} convolutions")
-        for name, reason in sites.kept:
-            say(f"  {name}: kept, {reason}")
-    for name, reason in sites.float_nodes:
-        say(f"  {name}: float32, {reason}")
-    if sites.tensors and "16" in meta.precision:
-        lossy = sum(item.is_lossy for item in sites.tensors)
-        largest = ", ".join(f"{t.name} {t.largest:.4g}" for t in sites.tensors[:_MOST_TENSORS])
-        over = sum(item.overflows for item in sites.tensors)
-        say(
-            f"half precision: {over} of {len(sites.tensors)} tensors may leave its range; {lossy} "
-            f"have more than 1 % of their values below 2**-14; the largest: {largest}"
-        )
-    decibels = ", ".join(f"{value:.1f}" for value in cost.signal_to_noise_db)
-    say(
-        f"against fp32 on {cost.images} images: raw maps {decibels} dB; detections agree with AP "
-        f"{100 * cost.agreement_ap:.2f} ({cost.boxes} boxes)"
-    )
-    size = result.artifact.path.stat().st_size / 1e6
+    show_lowering(result, say)
+    meta, size = result.artifact.meta, result.artifact.path.stat().st_size / 1e6
     target = f" for {meta.target}" if meta.target else ""
     say(
         f"wrote {result.artifact.path} ({meta.precision}{target}, {size:.1f} MB) in "
         f"{sum(result.seconds.values()):.1f} s"
     )
-
-
-def _show_calibration(result: BuildResult, say: Any) -> None:
-    manifest = result.manifest
-    assert manifest is not None
-    drawn = manifest.preprocessing.get("kind") == "drawn"
-    what = "drawn images: give --calibration for real ones" if drawn else "images"
-    say(f"calibration: {len(manifest.images)} {what}")
-    for name, reason in manifest.skipped:
-        say(f"  skipped {name}: {reason}")
-    for finding in manifest.findings:
-        say(f"  {finding['severity']}: {finding['problem']} ({finding['hint']})")

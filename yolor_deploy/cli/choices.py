@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from yolor_deploy.core.errors import BuildError
+from yolor_deploy.core.spec import BatchRange
 
 if TYPE_CHECKING:
     from yolor_deploy.precision_stages import CalibrationConfig
+
+_MOST_DIGITS = 9
 
 
 def one_of(value: str, choices: Collection[str], option: str) -> Any:
@@ -25,6 +28,35 @@ def one_of(value: str, choices: Collection[str], option: str) -> Any:
             f"{value!r} is not one of {', '.join(choices)}", where=option, hint="choose one of them"
         )
     return value
+
+
+def batch_range(text: str, option: str) -> BatchRange:
+    """Return the batch sizes of ``N`` or ``MIN:OPT:MAX``.
+
+    Raises:
+        BuildError: It is neither, or not in that order.
+    """
+    parts = text.split(":")
+    if len(parts) not in {1, 3}:
+        parts = [""]
+    numbers = whole_numbers(
+        parts, f"{text!r} is not N or MIN:OPT:MAX", option, "such as 1, or 1:4:16"
+    )
+    try:
+        return BatchRange(*(numbers * 3 if len(numbers) == 1 else numbers))
+    except BuildError as error:  # which takes it for that of `export`
+        raise BuildError(error.problem, where=option, hint=error.hint) from error
+
+
+def whole_numbers(parts: Sequence[str], problem: str, option: str, hint: str) -> list[int]:
+    """Return parts of an option as numbers of 0 and more.
+
+    Raises:
+        BuildError: One is no such number; the error has these texts.
+    """
+    if not all(part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
+        raise BuildError(problem, where=option, hint=hint)
+    return [int(part) for part in parts]
 
 
 def calibration_config(

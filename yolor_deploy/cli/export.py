@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from yolor_deploy.cli.choices import one_of
+from yolor_deploy.cli.choices import batch_range, one_of, whole_numbers
 from yolor_deploy.cli.stages import shown_stages
-from yolor_deploy.core.errors import BuildError
-from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
+from yolor_deploy.core.spec import InputDtype, InputLayout, NmsConfig, OutputKind
 
 if TYPE_CHECKING:
     from yolor_deploy.pipeline import ExportResult
@@ -23,7 +22,6 @@ _INPUTS: dict[str, tuple[InputDtype, InputLayout]] = {
     "uint8-nhwc": ("uint8", "NHWC"),
 }
 _DEFAULTS = NmsConfig()
-_MOST_DIGITS = 9
 
 
 def export(
@@ -89,7 +87,7 @@ def export(
     )
     dtype, layout = _INPUTS[one_of(input_kind, _INPUTS, "--input")]
     kind: OutputKind = one_of(output_kind, get_args(OutputKind), "--output")
-    batch_range, sides = _batch(batch), _size(size) if size else None
+    batches, sides = batch_range(batch, "--batch"), _size(size) if size else None
 
     from yolor_deploy.pipeline import ExportConfig  # noqa: PLC0415 - torch
     from yolor_deploy.pipeline import export as run  # noqa: PLC0415 - torch
@@ -100,7 +98,7 @@ def export(
         cfg=cfg,
         names=names,
         size=sides,
-        batch=batch_range,
+        batch=batches,
         output_kind=kind,
         dtype=dtype,
         layout=layout,
@@ -116,28 +114,13 @@ def export(
         _show(result)
 
 
-def _batch(text: str) -> BatchRange:
-    parts = text.split(":")
-    if len(parts) not in {1, 3}:
-        parts = [""]
-    numbers = _numbers(
-        parts, f"{text!r} is not N or MIN:OPT:MAX", "--batch", "such as 1, or 1:4:16"
-    )
-    return BatchRange(*(numbers * 3 if len(numbers) == 1 else numbers))
-
-
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) not in {1, 2}:
         parts = [""]
-    numbers = _numbers(parts, f"{text!r} is not N or HxW", "--size", "such as 1280, or 768x1280")
+    hint = "such as 1280, or 768x1280"
+    numbers = whole_numbers(parts, f"{text!r} is not N or HxW", "--size", hint)
     return numbers[0], numbers[-1]
-
-
-def _numbers(parts: list[str], problem: str, option: str, hint: str) -> list[int]:
-    if not all(part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
-        raise BuildError(problem, where=option, hint=hint)
-    return [int(part) for part in parts]
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:

@@ -14,23 +14,28 @@ _MOST_ENTRIES = 7  # of a list in the text; --json has all
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, or a file that `export` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(help="A checkpoint, or a file that `export` or `build` wrote.")
+    ],
     cfg: Annotated[
         str | None, typer.Option(help="Darknet description: a file, or a published name.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Explain any checkpoint or artifact: family, sizes, classes, implicit sites, history."""
-    from yolor_deploy.core.artifact import Artifact, looks_like_onnx  # noqa: PLC0415 - late
+    from yolor_deploy.core import artifact as files  # noqa: PLC0415 - late
 
-    if looks_like_onnx(file):
-        facts = _of_artifact(Artifact.read(file))
+    passport = None
+    if files.is_engine(file) or files.looks_like_plan(file):
+        facts, passport = _of_engine(files.Artifact.read(file))
+    elif files.looks_like_onnx(file):
+        facts = _of_artifact(files.Artifact.read(file))
     else:
         from yolor_deploy.inspection import facts_of_checkpoint  # noqa: PLC0415 - torch
 
         facts = facts_of_checkpoint(str(file), cfg=cfg)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(json.dumps(facts | ({"passport": passport} if passport else {}), indent=2))
         return
     from yolor_deploy.cli.tables import console  # noqa: PLC0415 - rich
 
@@ -65,6 +70,32 @@ def _of_artifact(artifact: Any) -> dict[str, Any]:
             facts.setdefault("folding", []).append(f"{site['layer']}: {rest}{into}")
     facts["history"] = [_stage(record) for record in meta.history]
     return facts
+
+
+def _of_engine(artifact: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a passport tells, in words and as it is, of the plan that it belongs to."""
+    from yolor_deploy.cli.build_engine import builder_text, tf32_text  # noqa: PLC0415 - late
+    from yolor_deploy.core.describe import batch_text  # noqa: PLC0415 - beside its use
+    from yolor_deploy.core.passport import Passport  # noqa: PLC0415 - beside its use
+
+    passport = Passport.read(artifact.path)
+    passport.require_plan(artifact)
+    facts = _of_artifact(artifact)
+    history = facts.pop("history")
+    facts["engine"] = builder_text(passport.builder)
+    facts["plan"] = f"{passport.plan_bytes:,} bytes, sha256 {passport.plan_sha256}, as it was built"
+    facts["built from"] = f"sha256 {passport.source_sha256}"
+    facts["profiles"] = [f"batch {batch_text(batch)}" for batch in passport.profiles]
+    for name, tensors in (("plan inputs", passport.inputs), ("plan outputs", passport.outputs)):
+        facts[name] = [
+            f"{key}: {tensor.dtype} {list(tensor.shape)}" for key, tensor in tensors.items()
+        ]
+    facts["detections by"] = passport.nms or "none"
+    if passport.plugin:
+        facts["plugin"] = f"version {passport.plugin.version}, sha256 {passport.plugin.sha256}"
+    facts["TF32"] = tf32_text(is_on=bool(passport.options.get("tf32")))
+    facts["history"] = history
+    return facts, passport.to_json()
 
 
 def _in_short(value: Any) -> str:

@@ -20,6 +20,11 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=140)
 
 
+def say(text: str) -> None:
+    """Print one line of a result as it is, however long."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
 def show_parities(parities: Sequence[OutputParity], *, title: str) -> None:
     """Print one row per comparison."""
     table = Table(title=Text(title), title_justify="left")

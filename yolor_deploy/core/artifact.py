@@ -14,11 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from yolor_deploy.core.errors import ArtifactError
+from yolor_deploy.core.errors import ArtifactError, BuildError
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig, OutputKind
 
 METADATA_KEY = "yolor_deploy"
+PASSPORT_KEY = "yolor_deploy_passport"
 FORMAT = 1
+PASSPORT_FORMAT = 1
+DAMAGED_JSON = (
+    *(AttributeError, KeyError, TypeError),
+    *(ValueError, OverflowError, RecursionError),
+)
+"""What reading a file of ours may raise that was changed after it was written."""
+_MOST_PASSPORT_BYTES = 100_000_000
+_PLAN_MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}  # the first bytes of plans
 _METADATA_PROPS_FIELD = 14  # onnx.proto: ModelProto.metadata_props
 _GRAPH_FIELD = 7  # onnx.proto: ModelProto.graph
 _LENGTH_DELIMITED = 2
@@ -78,8 +87,13 @@ class ArtifactMeta:
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str, *, where: str) -> ArtifactMeta:
+    def from_json(text: str, *, where: str, hint: str = "export the model again") -> ArtifactMeta:
         """Read what ``to_json`` wrote.
+
+        Args:
+            text: One line of JSON.
+            where: The file that it came from.
+            hint: What to do if it is damaged.
 
         Raises:
             ArtifactError: The text is not that, or is of a newer format.
@@ -101,9 +115,13 @@ class ArtifactMeta:
                 target=value["target"],
                 history=tuple(StageRecord(**record) for record in value["history"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except BuildError as error:  # a value that no option may have
             raise ArtifactError(
-                f"metadata is damaged: {error!r}", where=where, hint="export the model again"
+                f"metadata is damaged: {error.problem}", where=where, hint=hint
+            ) from error
+        except DAMAGED_JSON as error:
+            raise ArtifactError(
+                f"metadata is damaged: {error!r}", where=where, hint=hint
             ) from error
 
 
@@ -118,9 +136,16 @@ class Artifact:
     def read(path: Path) -> Artifact:
         """Read the metadata of an artifact; the weights stay on disk.
 
+        An engine is a file with a passport of ours beside it, ``<name>.json``; anything else is
+        ONNX. That a plan is the one of its passport is checked when it is opened.
+
         Raises:
             ArtifactError: Not readable, truncated, not ONNX, or without our metadata.
         """
+        if path.is_file() and (meta := _meta_of_passport(passport_path(path))):
+            return Artifact(path, meta)
+        if looks_like_plan(path):
+            raise _without_passport(path)
         text = dict(_metadata_entries(path)).get(METADATA_KEY)
         if text is None:
             raise ArtifactError(
@@ -145,6 +170,43 @@ def output_names(output: OutputKind, *, num_levels: int) -> tuple[str, ...]:
     return tuple(f"raw_{level}" for level in range(num_levels))
 
 
+def passport_path(plan: Path) -> Path:
+    """Return where the passport of a plan lies."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def is_engine(path: Path) -> bool:
+    """Return whether a passport of ours lies beside a file."""
+    return path.is_file() and _passport_value(passport_path(path)) is not None
+
+
+def looks_like_plan(path: Path) -> bool:
+    """Return whether a file begins as plans of TensorRT do."""
+    return plan_target(path) is not None
+
+
+def plan_target(path: Path) -> str | None:
+    """Return the runtime that a plan is for, by its first bytes; None if it is no plan."""
+    try:
+        with path.open("rb") as file:
+            return _PLAN_MAGICS.get(file.read(4))
+    except OSError:
+        return None
+
+
+def _without_passport(path: Path) -> ArtifactError:
+    beside = passport_path(path)
+    problem = f"a plan whose passport {beside.name} is damaged"
+    if not beside.exists():
+        problem = f"a plan without its passport {beside.name}"
+    return ArtifactError(
+        problem,
+        where=str(path),
+        hint="`yolor-deploy build` writes both; for a plan that another program built from a model "
+        f"of ours, put that beside it as {path.with_suffix('.onnx').name} and give --trust",
+    )
+
+
 def looks_like_onnx(path: Path) -> bool:
     """Return whether a file is a protobuf message with a graph, as far as its outline shows."""
     try:
@@ -161,6 +223,48 @@ def sha256_of_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _meta_of_passport(path: Path) -> ArtifactMeta | None:
+    value = _passport_value(path)
+    if value is None:
+        return None
+    require_passport_format(value, where=str(path))
+    meta = ArtifactMeta.from_json(
+        json.dumps(value.get("meta")), where=str(path), hint="build the engine again"
+    )
+    if meta.kind != "engine":
+        raise ArtifactError(
+            f"the passport is damaged: it tells of kind {meta.kind!r}, expected 'engine'",
+            where=str(path),
+            hint="build the engine again",
+        )
+    return meta
+
+
+def require_passport_format(value: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a passport of another format.
+
+    Raises:
+        ArtifactError: It is newer than this program.
+    """
+    if value[PASSPORT_KEY] != PASSPORT_FORMAT:
+        raise ArtifactError(
+            f"the passport has format {value[PASSPORT_KEY]!r}, expected {PASSPORT_FORMAT}",
+            where=where,
+            hint="read it with the version of yolor-deploy that wrote it",
+        )
+
+
+def _passport_value(path: Path) -> dict[str, Any] | None:
+    """Return what a passport holds; None for any other file, and for none."""
+    try:
+        if path.stat().st_size > _MOST_PASSPORT_BYTES:
+            return None
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and PASSPORT_KEY in value else None
 
 
 def _metadata_entries(path: Path) -> Iterator[tuple[str, str]]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolor_deploy.core.spec import DetectorSpec
+from yolor_deploy.core.spec import BatchRange, DetectorSpec
+
+
+def batch_text(batch: BatchRange) -> str:
+    """Return batch sizes in words."""
+    if batch.is_static:
+        return str(batch.minimum)
+    return f"{batch.minimum} to {batch.maximum}, best {batch.optimum}"
 
 
 def facts_of_spec(spec: DetectorSpec) -> dict[str, Any]:
     """Return what a person wants to know of a detector, by heading, in order."""
-    image, batch = spec.input, spec.input.batch
-    text = str(batch.minimum)
-    if not batch.is_static:
-        text = f"{batch.minimum} to {batch.maximum}, best {batch.optimum}"
+    image = spec.input
     return {
         "model": f"{spec.variant} ({spec.family} family)"
         + (", random weights" if spec.random_weights else ""),
         "input": f"images {image.dtype} {image.layout}, {image.height} x {image.width} (height x "
-        f"width), batch {text}, RGB",
+        f"width), batch {batch_text(image.batch)}, RGB",
         "classes": f"{spec.num_classes}: {', '.join(spec.class_names)}",
         "levels": [
             f"stride {level.stride}: anchors "

@@ -9,6 +9,8 @@ import importlib
 import importlib.util
 from typing import Any, Literal
 
+from yolor_deploy.core.errors import BackendUnavailableError
+
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 
 _MODULES: dict[Flavour, tuple[str, ...]] = {
@@ -34,12 +36,33 @@ def load_module(flavour: Flavour) -> Any:
     return importlib.import_module(next(found, names[-1]))
 
 
-def why_module_unavailable(flavour: Flavour) -> str | None:
-    """Return why a flavour cannot be imported, or None if it can. Never raises."""
+def is_installed(flavour: Flavour) -> bool:
+    """Return whether a package of that name is there, whether or not it can be imported."""
+    return any(importlib.util.find_spec(name) is not None for name in _MODULES[flavour])
+
+
+def why_unavailable(flavour: Flavour) -> str | None:
+    """Return why a flavour cannot be used here, or None if it can be imported. Never raises."""
     try:
         module = load_module(flavour)
     except Exception as error:  # noqa: BLE001 - a damaged installation raises what it likes
         return f"{NAMES[flavour]} cannot be imported: {error}"
     if not hasattr(module, "Builder"):
         return f"{module.__name__} has no Builder: it is not {NAMES[flavour]}"
+    if flavour == "tensorrt_rtx" and not hasattr(module, "ComputeCapability"):
+        return f"{module.__name__} cannot be told for which GPU to build: no ComputeCapability"
     return None
+
+
+def require_module(flavour: Flavour) -> Any:
+    """Import the Python module of a flavour.
+
+    Raises:
+        BackendUnavailableError: It is not installed, or is something else.
+    """
+    reason = why_unavailable(flavour)
+    if reason is not None:
+        raise BackendUnavailableError(
+            reason, where=f"backend {flavour}", hint=INSTALL_HINTS[flavour]
+        )
+    return load_module(flavour)

@@ -65,3 +65,31 @@ def capabilities_of(module: Any) -> Capabilities:
         has_timing_cache=not is_rtx and hasattr(module, "ITimingCache"),
         has_nms=not is_rtx and hasattr(network, "add_nms"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCapabilities:
+    """What a module has for engines that run.
+
+    Attributes:
+        has_allocation_strategy: Whether a context is told at its creation who gives it memory.
+        takes_sized_memory: Whether a context is told how much memory it is given.
+        has_sized_memory: Whether an engine tells how much its contexts need as 64 bits.
+        tells_capturable: Whether a context tells if it can be captured in a CUDA graph.
+    """
+
+    has_allocation_strategy: bool
+    takes_sized_memory: bool
+    has_sized_memory: bool
+    tells_capturable: bool
+
+
+def runtime_capabilities_of(module: Any) -> RuntimeCapabilities:
+    """Ask a module, 8.5 to 11 or RTX, what it has for engines that run."""
+    context, engine = module.IExecutionContext, module.ICudaEngine
+    return RuntimeCapabilities(
+        has_allocation_strategy=hasattr(module, "ExecutionContextAllocationStrategy"),
+        takes_sized_memory=hasattr(context, "set_device_memory"),
+        has_sized_memory=hasattr(engine, "device_memory_size_v2"),
+        tells_capturable=hasattr(context, "is_stream_capturable"),
+    )

@@ -31,6 +31,9 @@ from yolor_deploy.backends.tensorrt.request import (
     Request,
 )
 
+_SHARING = "PROFILE_SHARING_0806"
+_OWN_MEMORY = "REQUIRE_USER_ALLOCATION"
+
 
 def main() -> None:
     """Do what the request in a folder says."""
@@ -66,13 +69,16 @@ def build(trt: Any, request: Request, folder: Path, cancellation: Cancellation) 
         problem = load_plugin(trt, Path(library), log)
         if problem:
             return Report(has.version, problem, log=log.errors)
-    builder = trt.Builder(log)
+    try:
+        builder = trt.Builder(log)
+    except TypeError:  # how bound code says that there is none
+        return Report(has.version, first_cause(log.errors), log=log.errors)
     network = builder.create_network(_creation_flags(trt))
     parser = trt.OnnxParser(network, log)
     started = time.perf_counter()
     if not parser.parse_from_file(request.model):
         return _refused(has, parser, log)
-    _set_output_types(trt, network, request)
+    _set_types(trt, network, request)
     parsed = time.perf_counter()
     config = _configured(trt, has, builder, request, folder)
     if has.has_progress:
@@ -117,11 +123,17 @@ def _creation_flags(trt: Any) -> int:
     return sum(1 << int(getattr(known, name)) for name in wanted if hasattr(known, name))
 
 
-def _set_output_types(trt: Any, network: Any, request: Request) -> None:
+def _set_types(trt: Any, network: Any, request: Request) -> None:
     for index in range(network.num_outputs):
         output = network.get_output(index)
         if output.name in request.output_types:
             output.dtype = getattr(trt.DataType, request.output_types[output.name])
+    named = set(request.float_layers)
+    for index in range(network.num_layers if named else 0):
+        layer = network.get_layer(index)
+        if layer.name in named:
+            layer.precision = trt.DataType.FLOAT
+            layer.set_output_type(0, trt.DataType.FLOAT)
 
 
 def _configured(trt: Any, has: Capabilities, builder: Any, request: Request, folder: Path) -> Any:
@@ -144,8 +156,14 @@ def _configured(trt: Any, has: Capabilities, builder: Any, request: Request, fol
 
 
 def _set_options(trt: Any, config: Any, request: Request) -> None:
+    if hasattr(trt.PreviewFeature, _SHARING):  # else each context needs a profile of its own
+        config.set_preview_feature(getattr(trt.PreviewFeature, _SHARING), True)
+    if hasattr(trt.BuilderFlag, _OWN_MEMORY):  # TensorRT-RTX: else no CUDA graph can be captured
+        config.set_flag(getattr(trt.BuilderFlag, _OWN_MEMORY))
     for flag in request.flags:
         config.set_flag(getattr(trt.BuilderFlag, flag))
+    if request.float_layers:
+        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     if request.tf32 is not None:
         change = config.set_flag if request.tf32 else config.clear_flag
         change(trt.BuilderFlag.TF32)

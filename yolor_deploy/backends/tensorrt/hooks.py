@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
+
+_TOLD_EVERY_S = 0.1  # a large network has thousands of steps
 
 
 class Cancellation:
@@ -37,18 +40,56 @@ def make_logger(trt: Any) -> Any:
     return Log()
 
 
-def make_monitor(trt: Any, cancellation: Cancellation) -> Any:
-    """Return a monitor that tells each step on stdout, a JSON line each, and stops when asked.
+def make_recorder(trt: Any) -> Any:
+    """Return a recorder of errors, for what is done with an engine; ``take`` empties it."""
 
-    Phases are nested; told are those of the outermost that has steps of its own to count.
-    """
+    class Recorder(trt.IErrorRecorder):  # type: ignore[misc]
+        """Keeps what was reported, from any thread."""
+
+        def __init__(self) -> None:
+            trt.IErrorRecorder.__init__(self)
+            self.reported: list[tuple[Any, str]] = []
+
+        def report_error(self, code: Any, desc: str) -> bool:
+            self.reported.append((code, desc))
+            return False
+
+        def get_num_errors(self) -> int:  # the name that bound code calls
+            return len(self.reported)
+
+        def num_errors(self) -> int:
+            return len(self.reported)
+
+        def get_error_code(self, error_idx: int) -> Any:
+            return self.reported[error_idx][0]
+
+        def get_error_desc(self, error_idx: int) -> str:
+            return self.reported[error_idx][1]
+
+        def has_overflowed(self) -> bool:
+            return False
+
+        def clear(self) -> None:
+            self.reported.clear()
+
+        def take(self) -> list[str]:
+            """Return the texts of what was reported, and forget it."""
+            taken, self.reported[:] = [desc for _, desc in self.reported], []
+            return taken
+
+    return Recorder()
+
+
+def make_monitor(trt: Any, cancellation: Cancellation) -> Any:
+    """Return a monitor that tells on stdout how far a build is, and stops it when asked."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Tells the phase that began last and has not ended."""
+        """Tells the phase that began last; phases are nested."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}
+            self.told = 0.0
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             del parent_phase
@@ -56,7 +97,10 @@ def make_monitor(trt: Any, cancellation: Cancellation) -> Any:
             tell(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            tell(phase_name, step + 1, self.steps.get(phase_name, 0))
+            now = time.monotonic()
+            if now - self.told >= _TOLD_EVERY_S:
+                self.told = now
+                tell(phase_name, step + 1, self.steps.get(phase_name, 0))
             return not cancellation.is_asked
 
         def phase_finish(self, phase_name: str) -> None:

@@ -12,8 +12,8 @@ from yolor_deploy.core.spec import BatchRange, InputSpec
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-HeadForm = Literal["raw", "plugin", "ops"]
-"""Raw maps; the ``YolorNMS`` node, for a plugin; or what the node means, in standard operators."""
+HeadForm = Literal["own", "raw", "plugin", "ops"]
+"""The model's own; raw maps; the ``YolorNMS`` node, for a plugin; what it means, in operators."""
 
 _NETWORK_FILE = "network.onnx"
 
@@ -36,6 +36,7 @@ def require_model(artifact: Artifact) -> None:
 def network_file(artifact: Artifact, folder: Path, head: HeadForm = "raw") -> Path:
     """Write the network of an artifact for TensorRT's parser.
 
+    - ``own`` is the model as it is; not for one that detects.
     - ``raw`` ends in the raw maps.
     - ``plugin`` ends in the ``YolorNMS`` node without the function that the file explains it by,
       which some parsers would rather take than the plugin. Its thresholds are inputs.
@@ -56,12 +57,13 @@ def network_file(artifact: Artifact, folder: Path, head: HeadForm = "raw") -> Pa
     from yolor_deploy.graph.write import write_model  # noqa: PLC0415 - onnx
 
     network = read_model(artifact.path)
-    widen_maps(network)
+    if head != "own":
+        widen_maps(network)
     path = folder / _NETWORK_FILE
     if head == "raw":
         detach_head(network)
         _require_maps(artifact, len(network.graph.outputs))
-    else:
+    elif head != "own":
         _form_head(network, artifact, head)
     write_model(network, path)
     return path

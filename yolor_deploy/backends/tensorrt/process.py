@@ -51,7 +51,7 @@ def build_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="yolor-deploy-") as folder:
             yield Path(folder)
     except OSError as error:
-        raise _unwritable(error.strerror or str(error)) from error
+        raise _unwritable(error.strerror or str(error), Path(tempfile.gettempdir())) from error
 
 
 def run_build(
@@ -75,6 +75,7 @@ def run_build(
         BuildError: TensorRT refuses the network or the options, crashes, or takes too long.
         KeyboardInterrupt: The user wants no plan any more; the process has ended.
     """
+    folder = folder.resolve()  # the child works there
     (folder / REQUEST_FILE).write_text(json.dumps(asdict(request)), encoding="utf-8")
     name = NAMES[request.flavour]
     # The child finds the same packages, and none in the folder that the user happens to be in
@@ -94,15 +95,17 @@ def run_build(
             threading.Thread(target=_follow, args=(process.stdout, progress)),
             threading.Thread(target=lambda: said.append(str(process.stderr.read()))),  # type: ignore[union-attr]
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             status = _wait(process, timeout_s, name, where)
         finally:
+            process.kill()  # which does nothing where it has ended
             for thread in threads:
-                thread.join()
+                if thread.is_alive():
+                    thread.join()
     if status:
-        raise _end_of(status, "".join(said), name, where)
+        raise _end_of(status, "".join(said), name, where, folder)
     report = Report(**json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
     if report.problem is not None:
         raise refusal(report, name, where)
@@ -122,17 +125,20 @@ def refusal(report: Report, name: str, where: str) -> BuildError:
 
 def _follow(stdout: Any, progress: Progress) -> None:
     """Read progress until the process ends; whatever else it prints is left out."""
-    for line in stdout:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            value = json.loads(line)
-            progress(str(value["phase"]), int(value["step"]), int(value["steps"]))
+    try:
+        for line in stdout:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                value = json.loads(line)
+                progress(str(value["phase"]), int(value["step"]), int(value["steps"]))
+    finally:  # the build would wait for whoever reads, if showing it has failed
+        for _ in stdout:
+            pass
 
 
 def _wait(process: subprocess.Popen[str], timeout_s: float | None, name: str, where: str) -> int:
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired as error:
-        process.kill()
         raise BuildError(
             f"{name} has not finished within {timeout_s} s",
             where=where,
@@ -140,14 +146,12 @@ def _wait(process: subprocess.Popen[str], timeout_s: float | None, name: str, wh
         ) from error
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)  # a terminal has sent it already, others have not
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
         raise
 
 
-def _end_of(status: int, said: str, name: str, where: str) -> BaseException:
+def _end_of(status: int, said: str, name: str, where: str, folder: Path) -> BaseException:
     if status == _PYTHON_ERROR:  # a bug of ours, with its traceback
         return RuntimeError(said[-_TAIL:])
     if status == EXIT_CANCELLED:
@@ -155,7 +159,7 @@ def _end_of(status: int, said: str, name: str, where: str) -> BaseException:
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     last = said.strip().rpartition("\n")[2]
     if status == EXIT_UNWRITABLE:
-        return _unwritable(last)
+        return _unwritable(last, folder.parent)
     known = first_error(said)
     is_memory = -status == getattr(signal, "SIGKILL", None)
     hint = "build another precision of it, and report this model"
@@ -170,9 +174,8 @@ def _end_of(status: int, said: str, name: str, where: str) -> BaseException:
     )
 
 
-def _unwritable(reason: str) -> BuildError:
-    return BuildError(
-        f"cannot write temporary files: {reason}",
-        where=tempfile.gettempdir(),
-        hint="free some space there, or set TMPDIR to a folder that has some",
-    )
+def _unwritable(reason: str, folder: Path) -> BuildError:
+    hint = "free some space there"
+    if folder == Path(tempfile.gettempdir()):
+        hint += ", or set TMPDIR to a folder that has some"
+    return BuildError(f"cannot write temporary files: {reason}", where=str(folder), hint=hint)

@@ -15,6 +15,9 @@ TIMING_CACHE_FILE = "timing.cache"
 EXIT_UNWRITABLE = 74  # EX_IOERR
 EXIT_CANCELLED = 130  # as of a shell, after SIGINT
 
+NUMPY_NAMES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "UINT8": "uint8"}
+"""What NumPy calls the types in ``DataType`` that inputs and outputs have."""
+
 Shapes = Mapping[str, Sequence[Sequence[int]]]
 
 
@@ -28,8 +31,9 @@ class Request:
         capabilities: Names in ``ComputeCapability``; empty for the GPU of this machine.
         profiles: Of each, by input: smallest, most frequent and largest shape.
         flags: Names in ``BuilderFlag`` to set, such as ``FP16`` where types are not the graph's.
-        output_types: By output, the name of its type in ``DataType``, where the graph's does not
-            count.
+        output_types: By output, the name of its type in ``DataType``, where types are not the
+            graph's.
+        float_layers: Layers that must stay float32 where types are not the graph's.
         tf32: Whether float32 products may be rounded to TF32; None to leave it.
         workspace_bytes: Most scratch memory that a layer may use; None for all there is.
         optimization_level: 0 to 5; None for TensorRT's own.
@@ -44,6 +48,7 @@ class Request:
     profiles: Sequence[Shapes] = ()
     flags: Sequence[str] = ()
     output_types: Mapping[str, str] = field(default_factory=dict)
+    float_layers: Sequence[str] = ()
     tf32: bool | None = None
     workspace_bytes: int | None = None
     optimization_level: int | None = None

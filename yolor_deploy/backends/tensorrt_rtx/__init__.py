@@ -7,15 +7,9 @@ no plugins, and has no non-maximum suppression.
 
 from __future__ import annotations
 
-from yolor_deploy.backends.tensorrt import load_module, why_module_unavailable
+from yolor_deploy.backends import tensorrt
 
 
 def why_unavailable() -> str | None:
     """Return why TensorRT-RTX cannot build here, or None if it can. Never raises."""
-    reason = why_module_unavailable("tensorrt_rtx")
-    if reason is not None:
-        return reason
-    module = load_module("tensorrt_rtx")
-    if not hasattr(module, "ComputeCapability"):
-        return f"{module.__name__} cannot be told for which GPU to build: no ComputeCapability"
-    return None
+    return tensorrt.why_unavailable("tensorrt_rtx")

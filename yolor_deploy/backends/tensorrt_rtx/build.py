@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolor_deploy.backends.tensorrt import INSTALL_HINTS, load_module
+from yolor_deploy.backends.tensorrt import require_module
 from yolor_deploy.backends.tensorrt.network import network_file, profiles_of, require_model
 from yolor_deploy.backends.tensorrt.process import Progress, build_folder, run_build
 from yolor_deploy.backends.tensorrt.request import PLAN_FILE, Report, Request
-from yolor_deploy.backends.tensorrt_rtx import why_unavailable
-from yolor_deploy.backends.tensorrt_rtx.targets import capability_names, known_capabilities
+from yolor_deploy.backends.tensorrt.targets import capability_names, known_capabilities
 from yolor_deploy.core.artifact import Artifact
-from yolor_deploy.core.errors import BackendUnavailableError
 from yolor_deploy.core.precision import Precision
 from yolor_deploy.core.spec import InputSpec
 
@@ -111,10 +109,5 @@ def target_names(given: Sequence[str], precision: Precision) -> tuple[str, ...]:
         BackendUnavailableError: TensorRT-RTX is not installed.
         BuildError: One is not known, or lacks a type of the precision.
     """
-    reason = why_unavailable()
-    if reason is not None:
-        raise BackendUnavailableError(
-            reason, where="backend tensorrt_rtx", hint=INSTALL_HINTS["tensorrt_rtx"]
-        )
-    module = load_module("tensorrt_rtx")
+    module = require_module("tensorrt_rtx")
     return capability_names(given, precision, known=known_capabilities(module))

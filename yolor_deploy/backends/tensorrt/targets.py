@@ -8,7 +8,7 @@ from typing import Any
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.precision import Precision
 
-_WHERE = "compute capability"
+_WHERE = "--compute-capability"
 _PREFIX = "SM"  # of the names of ComputeCapability: SM89 is 8.9
 _LOWEST = {"bf16": (8, 0), "fp8": (8, 9)}
 """The first capability that has the type.
