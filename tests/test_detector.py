@@ -11,10 +11,18 @@ import pytest
 from PIL import Image
 
 import yolor_deploy
+from tests.backends.cuda_provider import install
+from tests.graph.tiny_graphs import tiny_spec, written_artifact
 from tests.sessions import Answer, FakeSession, artifact, batch_range, one_box_each
 from yolor_deploy import Detections, Detector, detector
 from yolor_deploy.core.artifact import Artifact
-from yolor_deploy.core.errors import ArtifactError, BuildError, EvaluationError
+from yolor_deploy.core.device import RuntimeDevice
+from yolor_deploy.core.errors import (
+    ArtifactError,
+    BackendUnavailableError,
+    BuildError,
+    EvaluationError,
+)
 from yolor_deploy.core.image import ImageArray, LetterboxTransform
 from yolor_deploy.core.runtime import Array, RawOutput
 from yolor_deploy.core.spec import InputSpec, OutputKind
@@ -233,7 +241,7 @@ def test_detector_warns_of_random_weights(caplog: pytest.LogCaptureFixture) -> N
 def test_detector_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The context manager closes a session that the detector opened, and no other."""
     opened = FakeSession(artifact(), nothing)
-    monkeypatch.setattr(detector, "open_session", lambda _path: opened)
+    monkeypatch.setattr(detector, "open_session", lambda _path, **_: opened)
     handed_in = FakeSession(artifact(), nothing)
 
     with Detector("tiny.onnx"), Detector(handed_in):
@@ -242,6 +250,33 @@ def test_detector_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None
     assert not closed_inside
     assert opened.closed
     assert not handed_in.closed
+
+
+@pytest.mark.parametrize("device", ["cuda:1", RuntimeDevice("cuda", 1)], ids=str)
+def test_detector_runs_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str | RuntimeDevice
+) -> None:
+    """A device may be given as the command line takes it."""
+    provider = install(monkeypatch)
+    model = written_artifact(tmp_path / "model.onnx", tiny_spec()).path
+
+    with Detector(model, device=device) as found:
+        found(picture())
+
+    ((name, options), _) = provider.providers[0]
+    assert (name, options["device_id"]) == ("CUDAExecutionProvider", "1")
+
+
+def test_detector_refuses_a_device_for_a_session() -> None:
+    """A session runs where it was opened."""
+    with pytest.raises(ValueError, match="device 'cuda' given with a session"):
+        Detector(FakeSession(artifact(), nothing), device="cuda")
+
+
+def test_open_session_refuses_an_unknown_device() -> None:
+    """Before the file is looked at."""
+    with pytest.raises(BackendUnavailableError, match="'tpu' is not a device"):
+        detector.open_session("none.onnx", device="tpu")
 
 
 def test_open_session_refuses_other_files(tmp_path: Path) -> None:

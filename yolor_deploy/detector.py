@@ -15,6 +15,7 @@ from PIL import Image
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.detections import Detections
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import ArtifactError, EvaluationError
 from yolor_deploy.core.image import (
     BoxTransform,
@@ -40,25 +41,38 @@ Placement = Callable[[ImageArray], tuple[ImageArray, BoxTransform]]
 """From an image to what the network sees, uint8 [height, width, 3], and the way back for boxes."""
 
 
-def open_session(artifact: Artifact | Path | str, *, for_accuracy: bool = False) -> Session:
+def open_session(
+    artifact: Artifact | Path | str,
+    *,
+    for_accuracy: bool = False,
+    device: RuntimeDevice | str | None = None,
+    trust: bool = False,
+) -> Session:
     """Load an artifact into the runtime that it is for.
 
     Args:
         artifact: Or the path of one.
         for_accuracy: Whether a model of fewer bits runs with every rounding that its target makes,
-            however slowly; a model for another runtime can be opened so too.
+            however slowly; a model for another runtime can be opened so too. A GPU that is asked
+            for is taken for its target.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None for the runtime's own choice, which is the
+            CPU for a portable model.
+        trust: Whether an engine is opened, which is code, that is not the one of its passport; or
+            that has none, as one of the model ``<stem>.onnx`` beside it.
 
     Raises:
-        ArtifactError: Not a file that this project wrote, or damaged.
-        BackendUnavailableError: Its runtime is not installed.
+        ArtifactError: Not a file that this project wrote, or damaged, or not for the device.
+        BackendUnavailableError: Its runtime is not installed, or cannot use the device.
+        RunError: The device has not enough memory.
     """
     from yolor_deploy import backends  # noqa: PLC0415 - a runtime takes a while to load
 
+    chosen = RuntimeDevice.parse(device) if isinstance(device, str) else device
     if not isinstance(artifact, Artifact):
-        artifact = Artifact.read(Path(artifact))
+        artifact = backends.read_artifact(Path(artifact), trust=trust)
     if for_accuracy:
-        return backends.open_for_accuracy(artifact)
-    return backends.open_session(artifact)
+        return backends.open_for_accuracy(artifact, device=chosen, trust=trust)
+    return backends.open_session(artifact, device=chosen, trust=trust)
 
 
 class Detector:
@@ -78,11 +92,15 @@ class Detector:
         score_threshold: 0..1, instead of the artifact's.
         iou_threshold: 0..1, instead of the artifact's.
         place: How images are brought to the input size, instead of the artifact's letterbox.
+        device: As of ``open_session``; a session that is handed in has its own.
+        trust: As of ``open_session``.
 
     Raises:
-        ArtifactError: Not a file that this project wrote, or damaged.
-        BackendUnavailableError: Its runtime is not installed.
+        ArtifactError: Not a file that this project wrote, or damaged, or not for the device.
+        BackendUnavailableError: Its runtime is not installed, or cannot use the device.
         BuildError: A threshold is not within 0..1.
+        RunError: The device has not enough memory.
+        ValueError: A session is handed in, and a device too.
     """
 
     def __init__(
@@ -92,9 +110,16 @@ class Detector:
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         place: Placement | None = None,
+        device: RuntimeDevice | str | None = None,
+        trust: bool = False,
     ) -> None:
         self._owns_session = isinstance(model, (str, Path))
-        self._session = open_session(model) if isinstance(model, (str, Path)) else model
+        if isinstance(model, (str, Path)):
+            self._session = open_session(model, device=device, trust=trust)
+        elif device is None:
+            self._session = model
+        else:
+            raise ValueError(f"device {device!r} given with a session, which has its own")
         meta = self._session.artifact.meta
         self.nms = _with_thresholds(meta.nms or NmsConfig(), score_threshold, iou_threshold)
         self._place = place or self._letterboxed

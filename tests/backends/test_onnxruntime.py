@@ -204,8 +204,8 @@ def test_open_refuses_an_engine(artifact: Artifact) -> None:
 
     with pytest.raises(ArtifactError, match="engine for tensorrt"):
         OnnxRuntimeBackend().open(replace(artifact, meta=meta))
-    with pytest.raises(ArtifactError, match="runtime 'tensorrt'"):
-        open_session(replace(artifact, meta=meta))
+    with pytest.raises(ArtifactError, match="runtime 'openvino'"):
+        open_session(replace(artifact, meta=replace(meta, target="openvino")))
 
 
 def test_open_refuses_without_the_runtime(

@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from tests.cli.invoke import assert_refused
 from tests.graph.tiny_graphs import tiny_spec, written_artifact
 from tests.sessions import CLASS_NAMES, FakeSession, artifact, one_box_each
 from yolor_deploy import detector
 from yolor_deploy.cli import app
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.runtime import Array, RawOutput
 
 
@@ -20,7 +22,7 @@ from yolor_deploy.core.runtime import Array, RawOutput
 def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     """A loaded model that finds one star in the left half of every image."""
     fake = FakeSession(artifact(), one_box_each([0, 8, 16, 24]))
-    monkeypatch.setattr(detector, "open_session", lambda _path: fake)
+    monkeypatch.setattr(detector, "open_session", lambda _path, **_: fake)
     return fake
 
 
@@ -305,6 +307,52 @@ def test_bug_keeps_its_traceback(tmp_path: Path, images: Path, session: FakeSess
     result = detect("tiny.onnx", images, "-o", tmp_path)
 
     assert isinstance(result.exception, AssertionError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "device"),
+    [([], None), (["--device", "cpu"], "cpu"), (["--device", "cuda:1", "--trust"], "cuda:1")],
+)
+def test_device_reaches_the_runtime(
+    tmp_path: Path,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    device: str | None,
+) -> None:
+    """What is asked for is passed on; if nothing is, the runtime chooses."""
+    given: list[RuntimeDevice | None] = []
+
+    def opened(_path: Path, *, device: RuntimeDevice | None, trust: bool) -> FakeSession:
+        assert trust == ("--trust" in arguments)
+        given.append(device)
+        return FakeSession(artifact(), one_box_each([0, 8, 16, 24]))
+
+    monkeypatch.setattr(detector, "open_session", opened)
+
+    result = detect("tiny.onnx", images, "-o", tmp_path / "out", *arguments)
+
+    assert result.exit_code == 0, result.output
+    assert given == [None if device is None else RuntimeDevice.parse(device)]
+
+
+@pytest.mark.usefixtures("session")
+def test_device_that_does_not_exist_is_refused(tmp_path: Path, images: Path) -> None:
+    """The error has the words that are understood, and nothing is written."""
+    result = detect("tiny.onnx", images, "-o", tmp_path / "out", "--device", "gpu0")
+
+    assert_refused(result, "'gpu0' is not a device", "where: --device", "cuda:0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_detect_on_a_gpu_without_one_writes_nothing(tmp_path: Path, images: Path) -> None:
+    """The CPU does not take the place of the GPU that was asked for."""
+    model = written_artifact(tmp_path / "model.onnx", tiny_spec()).path
+
+    result = detect(model, images, "-o", tmp_path / "out", "--device", "cuda:99")
+
+    assert_refused(result, "where: --device cuda:99")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_format_is_a_usage_error(images: Path) -> None:

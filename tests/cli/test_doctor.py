@@ -26,7 +26,7 @@ def test_table_has_a_line_for_each_finding() -> None:
     result = invoke("doctor")
 
     assert result.exit_code == 0, result.output
-    for name in ("numpy", "onnxruntime", "NMS library"):
+    for name in ("numpy", "onnxruntime", "ONNX Runtime on CUDA", "NMS library"):
         assert name in result.stdout
 
 
@@ -36,7 +36,8 @@ def test_json_has_all_findings() -> None:
 
     assert value["ok"] is True
     assert list(value["findings"][0]) == ["area", "name", "state", "detail", "use", "hint"]
-    assert {finding["area"] for finding in value["findings"]} == {"packages", "GPU", "NMS"}
+    areas = [finding["area"] for finding in value["findings"]]
+    assert list(dict.fromkeys(areas)) == ["packages", "memory", "GPU", "NMS", "TensorRT"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
@@ -101,11 +102,13 @@ def test_what_a_log_says_cannot_reach_the_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_file_that_is_no_log_is_refused(tmp_path: Path, arguments: list[str]) -> None:
-    """A plan without its passport tells nothing."""
+    """Bytes tell nothing, and neither does a plan without its passport."""
     path = tmp_path / "yolor.engine"
-    path.write_bytes(b"ftrt\x02\0\0\0")
-
+    path.write_bytes(b"\x08\x02\0\0")
     assert_refused(invoke("doctor", path, *arguments), "not text", str(path), "trtexec")
+
+    path.write_bytes(b"ftrt\x02\0\0\0")
+    assert_refused(invoke("doctor", path, *arguments), "without its passport", str(path))
 
 
 def test_missing_log_is_refused(tmp_path: Path) -> None:

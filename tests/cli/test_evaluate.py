@@ -13,6 +13,7 @@ from tests.coco import SCENES, Coco, perfect, planting, session_of, write_coco
 from tests.exports import exported, names_in
 from tests.sessions import FakeSession
 from tests.tiny_checkpoints import NUM_CLASSES, write_tiny_checkpoint
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.evaluation import run as evaluation
 
@@ -119,6 +120,50 @@ def test_eval_takes_annotations_and_images_apart(data: Coco, tmp_path: Path) -> 
     assert json.loads(result.stdout)["accuracy"]["ap"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "device", "notes"),
+    [
+        pytest.param([], None, [], id="left-out"),
+        pytest.param(["--device", "cpu"], RuntimeDevice("cpu"), [], id="cpu"),
+        pytest.param(
+            ["--device", "cuda:1", "--trust"],
+            RuntimeDevice("cuda", 1),
+            ["computed on cuda:1"],
+            id="cuda",
+        ),
+    ],
+)
+def test_eval_passes_the_device_on(
+    data: Coco,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    device: RuntimeDevice | None,
+    notes: list[str],
+) -> None:
+    """Both models run where it is said, and the report says so of a GPU."""
+    given: list[RuntimeDevice | None] = []
+
+    def opened(
+        _path: Path, *, for_accuracy: bool, device: RuntimeDevice | None, trust: bool
+    ) -> FakeSession:
+        assert for_accuracy
+        assert trust == ("--trust" in arguments)
+        given.append(device)
+        return session_of(perfect(SCENES))
+
+    monkeypatch.setattr(evaluation, "open_session", opened)
+
+    result = invoke(
+        *("eval", "a.onnx", "b.onnx", "--data", data.folder, "--bootstrap", 0, "--json"),
+        *arguments,
+    )
+
+    value = json.loads(result.stdout)
+    assert given == [device, device]
+    for report in (value["a"], value["b"]):
+        assert [note for note in report["notes"] if "computed" in note] == notes
+
+
 def test_eval_of_an_exported_model(tmp_path: Path) -> None:
     """What ``export`` wrote is run; the classes match by order, and the counts are right."""
     tiny = write_tiny_checkpoint(tmp_path)
@@ -189,6 +234,10 @@ def _yolor(data: Coco) -> list[Any]:
     return ["--data", data.folder, "--protocol", "yolor"]
 
 
+def _device(data: Coco) -> list[Any]:
+    return ["--data", data.folder, "--device", "gpu0"]
+
+
 def _threshold(data: Coco) -> list[Any]:
     return ["--data", data.folder, "--score-threshold", "nan"]
 
@@ -215,6 +264,7 @@ def _output_nowhere(data: Coco) -> list[Any]:
         pytest.param(_no_picture, "1.png", id="no-picture"),
         pytest.param(_yolor, "--protocol letterbox", id="protocol"),
         pytest.param(_threshold, "score_threshold is nan", id="threshold"),
+        pytest.param(_device, "'gpu0' is not a device", id="device"),
         pytest.param(_output_is_input, "--output", id="output-is-input"),
         pytest.param(_output_nowhere, "--save-detections", id="output-nowhere"),
     ],

@@ -18,6 +18,9 @@ class DriverLibrary:
     def __init__(self, *gpus: Gpu, init_code: int = 0) -> None:
         self.gpus = gpus
         self.init_code = init_code
+        self.memory_code = 0
+        self.current: list[int] = []
+        self.released: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         """Return the function of a name of libcuda."""
@@ -51,6 +54,42 @@ class DriverLibrary:
     def _deviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
         value._obj.value = self.gpus[device.value - 40].compute_capability[attribute - 75]
         return 0
+
+    def _devicePrimaryCtxRetain(self, context: Any, device: Any) -> int:  # noqa: N802
+        context._obj.value = 1000 + device.value
+        return 0
+
+    def _ctxPushCurrent_v2(self, context: Any) -> int:  # noqa: N802
+        self.current.append(context.value - 1040)
+        return 0
+
+    def _memGetInfo_v2(self, free: Any, total: Any) -> int:  # noqa: N802
+        gpu = self.gpus[self.current[-1]]
+        free._obj.value, total._obj.value = gpu.memory_bytes // 4, gpu.memory_bytes
+        return self.memory_code
+
+    def _ctxPopCurrent_v2(self, context: Any) -> int:  # noqa: N802
+        context._obj.value = 1040 + self.current.pop()
+        return 0
+
+    def _devicePrimaryCtxRelease_v2(self, device: Any) -> int:  # noqa: N802
+        self.released.append(device.value - 40)
+        return 0
+
+
+def test_driver_tells_free_memory_where_it_is_asked() -> None:
+    """It is that of each device, and no context stays."""
+    library = DriverLibrary(H200, ORIN)
+
+    driver = ask(library, with_free_memory=True)
+
+    assert [gpu.free_bytes for gpu in driver.gpus] == [143771 * 2**18, 32 * 2**28]
+    assert library.released == [0, 1]
+    assert not library.current
+    details = [finding.detail for finding in examine_gpus(driver)]
+    assert details[2] == "Orin, compute capability 8.7, 32.0 GiB, 8.0 GiB free"
+    library.memory_code = 2
+    assert ask(library, with_free_memory=True).gpus[0].free_bytes is None
 
 
 def test_driver_tells_its_gpus() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yolor_deploy.cli.boundary import printable
 
-_MARKS = {"ok": "ok", "missing": "--", "broken": "BROKEN"}
+if TYPE_CHECKING:
+    from yolor_deploy.doctor import Finding
+
+_MARKS = {"ok": "ok", "missing": "--", "warning": "warning", "broken": "BROKEN"}
 _SEVERITIES = {"error": "ERROR", "warning": "warning", "harmless": "harmless"}
 
 
@@ -20,16 +23,16 @@ def doctor(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="A log of TensorRT or trtexec to explain.",
+            help="An engine to compare with this machine, or a log of TensorRT to explain.",
             show_default="the machine",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Tell what is installed here and what mends what is not, or explain a log of TensorRT.
+    """Tell what is installed here and what mends what is not; or whether an engine runs here.
 
-    Exit code 1 if something is broken, or the log has an error that is known; an option that is not
-    installed is not broken.
+    Exit code 1 if something is broken, the engine does not run here, or the log has an error that
+    is known; an option that is not installed is not broken.
     """
     is_well = _examine_machine(as_json) if file is None else _examine_file(file, as_json)
     if not is_well:
@@ -40,10 +43,13 @@ def _examine_machine(as_json: bool) -> bool:
     """Show what is installed, and return whether nothing is broken."""
     from yolor_deploy.doctor import examine  # noqa: PLC0415 - loads what it looks for
 
-    findings = examine()
+    return _show_findings(examine(), {}, as_json)
+
+
+def _show_findings(findings: Sequence[Finding], heading: Mapping[str, str], as_json: bool) -> bool:
     is_well = all(finding.state != "broken" for finding in findings)
     if as_json:
-        value = {"ok": is_well, "findings": [finding.to_json() for finding in findings]}
+        value = {"ok": is_well, **heading, "findings": [item.to_json() for item in findings]}
         typer.echo(json.dumps(value, indent=2))
     else:
         _show(
@@ -57,6 +63,16 @@ def _examine_machine(as_json: bool) -> bool:
 
 
 def _examine_file(file: Path, as_json: bool) -> bool:
+    """Show whether an engine runs here, or what a log says; return whether all is well."""
+    from yolor_deploy.core.artifact import is_engine, looks_like_plan  # noqa: PLC0415
+    from yolor_deploy.doctor import examine_engine  # noqa: PLC0415 - loads what it looks for
+
+    if is_engine(file) or looks_like_plan(file):
+        return _show_findings(examine_engine(file), {"file": str(file)}, as_json)
+    return _explain_log(file, as_json)
+
+
+def _explain_log(file: Path, as_json: bool) -> bool:
     """Show what a log of TensorRT says, and return whether no error in it is known."""
     from yolor_deploy.doctor.log import examine_log  # noqa: PLC0415 - beside its use
 

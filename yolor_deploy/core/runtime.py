@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.device import RuntimeDevice
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -43,6 +44,7 @@ class Session(Protocol):
 
         Raises:
             ArtifactError: The array has another shape or type than the artifact takes.
+            RunError: The device has not enough memory, or failed.
         """
         ...
 
@@ -60,6 +62,15 @@ class Backend(Protocol):
         """Return why this runtime cannot be used here, or None if it can."""
         ...
 
-    def open(self, artifact: Artifact) -> Session:
-        """Load an artifact."""
+    def open(
+        self, artifact: Artifact, *, device: RuntimeDevice | None = None, trust: bool = False
+    ) -> Session:
+        """Load an artifact.
+
+        Args:
+            artifact: For this runtime, or a portable one.
+            device: What it is to run on; None for the runtime's own choice.
+            trust: Whether an engine is opened, which is code, that is not the one of its passport;
+                a model is none, and always is.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _DRIVER = "libcuda.so.1"
@@ -20,11 +20,13 @@ class Gpu:
         name: As the driver calls it.
         compute_capability: Major and minor.
         memory_bytes: Of its own.
+        free_bytes: Of these, now; None where it was not asked.
     """
 
     name: str
     compute_capability: tuple[int, int]
     memory_bytes: int
+    free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,20 @@ class Driver:
         return f"{major}.{minor // 10}" if self.cuda_version else ""
 
 
-def gpus() -> Driver:
-    """Ask the driver. Never raises."""
+def gpus(*, with_free_memory: bool = False) -> Driver:
+    """Ask the driver. Never raises.
+
+    Args:
+        with_free_memory: Whether each GPU is asked for it, which takes some tenths of a second.
+    """
     try:
         library = ctypes.CDLL(_DRIVER)
     except OSError:
         return Driver(0, (), f"no NVIDIA driver: {_DRIVER} was not found")
-    return ask(library)
+    return ask(library, with_free_memory=with_free_memory)
 
 
-def ask(library: Any) -> Driver:
+def ask(library: Any, *, with_free_memory: bool = False) -> Driver:
     """Ask a driver library, or what stands in for one."""
     version, count = ctypes.c_int(), ctypes.c_int()
     code = library.cuInit(0)
@@ -66,6 +72,10 @@ def ask(library: Any) -> Driver:
         return Driver(version.value, (), f"the driver found no GPU that works (cuInit: {code})")
     library.cuDeviceGetCount(ctypes.byref(count))
     found = tuple(_gpu(library, ordinal) for ordinal in range(count.value))
+    if with_free_memory:
+        found = tuple(
+            replace(gpu, free_bytes=_free_bytes(library, i)) for i, gpu in enumerate(found)
+        )
     return Driver(version.value, found, None if found else "the driver found no GPU")
 
 
@@ -81,6 +91,20 @@ def _gpu(library: Any, ordinal: int) -> Gpu:
         library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         capability.append(value.value)
     return Gpu(name.value.decode(), (capability[0], capability[1]), memory.value)
+
+
+def _free_bytes(library: Any, ordinal: int) -> int | None:
+    """Return what is free, which only a context can be asked for."""
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    library.cuDeviceGet(ctypes.byref(device), ordinal)
+    if library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) != 0:
+        return None
+    library.cuCtxPushCurrent_v2(context)
+    code = library.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    library.cuCtxPopCurrent_v2(ctypes.byref(context))
+    library.cuDevicePrimaryCtxRelease_v2(device)
+    return free.value if code == 0 else None
 
 
 def named(compute_capability: Sequence[int]) -> str:

@@ -23,7 +23,8 @@ def examine_gpus(driver: Driver) -> list[Finding]:
 
 
 def _in_words(gpu: Gpu) -> str:
+    free = "" if gpu.free_bytes is None else f", {gpu.free_bytes / 2**30:.1f} GiB free"
     return (
         f"{gpu.name}, compute capability {named(gpu.compute_capability)}, "
-        f"{gpu.memory_bytes / 2**30:.1f} GiB"
+        f"{gpu.memory_bytes / 2**30:.1f} GiB{free}"
     )

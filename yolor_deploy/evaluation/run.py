@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.image import load_image
 from yolor_deploy.core.runtime import Session
@@ -74,6 +75,8 @@ class EvalConfig:
         match_classes: How categories find the classes of the model.
         bootstrap: Samples that intervals are from; 0 for none.
         seed: Of these samples.
+        device: What models given by path run on; None for the runtime's own choice.
+        trust: Whether engines given by path are opened that are not the one of their passport.
 
     Raises:
         EvaluationError: The number of samples is negative, or ``yolor`` is asked for with other
@@ -88,6 +91,8 @@ class EvalConfig:
     match_classes: ClassMatching = "name"
     bootstrap: int = 500
     seed: int = 0
+    device: RuntimeDevice | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         if self.bootstrap < 0:
@@ -123,9 +128,11 @@ def evaluate(
     Raises:
         EvaluationError: The annotations or images cannot be used, do not fit each other or the
             model, the protocol does not fit the artifact, or pycocotools is not installed.
-        ArtifactError: ``model`` is not a file of this project, or the network computed NaN.
-        BackendUnavailableError: Its runtime is not installed.
+        ArtifactError: ``model`` is not a file of this project or not for the device, or the
+            network computed NaN.
+        BackendUnavailableError: Its runtime is not installed, or cannot use the device.
         BuildError: A threshold is not within 0..1.
+        RunError: The device has not enough memory, or failed.
     """
     (evaluation,), _ = _evaluated_together([model], config, progress=progress)
     return evaluation
@@ -240,7 +247,7 @@ def _run(
     model: Path | Session, data: EvaluationData, config: EvalConfig, *, advance: _Advance
 ) -> _Run:
     """Check that model, protocol and classes fit each other, and detect in all images."""
-    with _opened(model) as session:
+    with _opened(model, config) as session:
         artifact = session.artifact
         protocol = _protocol(artifact, config.protocol)
         detector = Detector(
@@ -253,23 +260,27 @@ def _run(
         warnings = [note for note in (*_limits(detector.nms), match.note) if note]
         for note in warnings:
             logger.warning("%s: %s", artifact.path.name, note)
-        numerics = _numerics(artifact)
+        numerics = _numerics(artifact, config.device if isinstance(model, Path) else None)
         notes = tuple([*warnings, numerics] if numerics else warnings)
         rows, seconds = _detected(detector, data, match.category_ids, advance=advance)
     return _Run(artifact, protocol, detector.nms, notes, rows, seconds)
 
 
-def _numerics(artifact: Artifact) -> str | None:
-    """Return how a model of fewer bits was computed; None for one that ran as it is."""
+def _numerics(artifact: Artifact, device: RuntimeDevice | None) -> str | None:
+    """Return what computed a model if not the runtime's own choice, and how if not as it is."""
     meta = artifact.meta
+    if device is not None and device.kind == "cuda":
+        return f"computed on {device.name}"
     if meta.kind != "model" or meta.precision == "fp32" or meta.target == "onnxruntime":
         return None
     return f"computed on the CPU with every rounding to {meta.precision}; its speed says nothing"
 
 
-def _opened(model: Path | Session) -> AbstractContextManager[Session]:
+def _opened(model: Path | Session, config: EvalConfig) -> AbstractContextManager[Session]:
     if isinstance(model, Path):
-        return closing(open_session(model, for_accuracy=True))
+        return closing(
+            open_session(model, for_accuracy=True, device=config.device, trust=config.trust)
+        )
     return nullcontext(model)
 
 

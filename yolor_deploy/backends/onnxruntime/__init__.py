@@ -1,17 +1,18 @@
-"""ONNX Runtime on the CPU: runs what `export` wrote as it is, and is the numeric reference."""
+"""ONNX Runtime: runs what `export` wrote as it is; on the CPU it is the numeric reference."""
 
 from __future__ import annotations
 
 from yolor_deploy.backends.onnxruntime.session import OnnxRuntimeSession
 from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
 
 __all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "granted_cores"]
 
 
 class OnnxRuntimeBackend:
-    """The CPU provider of ONNX Runtime."""
+    """The CPU provider of ONNX Runtime, and its CUDA provider where that is asked for."""
 
     name = "onnxruntime"
 
@@ -23,18 +24,31 @@ class OnnxRuntimeBackend:
             return f"onnxruntime cannot be imported: {error}"
         return None
 
-    def open(self, artifact: Artifact, *, threads: int | None = None) -> OnnxRuntimeSession:
+    def open(
+        self,
+        artifact: Artifact,
+        *,
+        device: RuntimeDevice | None = None,
+        trust: bool = False,
+        threads: int | None = None,
+    ) -> OnnxRuntimeSession:
         """Load a portable artifact.
 
         Args:
             artifact: A ``model``; external data lies beside its file.
+            device: None for the CPU.
+            trust: Has no meaning here: a model is no code.
             threads: Threads of one run; None for the cores granted to this process.
 
         Raises:
             ArtifactError: An engine of another runtime, or a file that ONNX Runtime refuses, or
-                whose inputs and outputs are not those of its metadata.
-            BackendUnavailableError: ONNX Runtime is not installed, or does not load.
+                whose inputs and outputs are not those of its metadata, or whose precision the
+                device does not have.
+            BackendUnavailableError: ONNX Runtime is not installed, does not load, or cannot use
+                the device.
+            RunError: The device has not enough memory.
         """
+        del trust
         reason = self.why_unavailable()
         if reason is not None:
             raise BackendUnavailableError(
@@ -46,4 +60,10 @@ class OnnxRuntimeBackend:
                 where=str(artifact.path),
                 hint="give the ONNX file that `yolor-deploy export` wrote",
             )
-        return OnnxRuntimeSession(artifact, threads=threads or granted_cores())
+        threads = threads or granted_cores()
+        if device is None or device.kind == "cpu":
+            return OnnxRuntimeSession(artifact, threads=threads)
+        from yolor_deploy.backends.onnxruntime.cuda import CudaRuntime  # noqa: PLC0415 - rarer
+
+        runtime = CudaRuntime(artifact, device, threads=threads)
+        return OnnxRuntimeSession(artifact, threads=threads, runtime=runtime)

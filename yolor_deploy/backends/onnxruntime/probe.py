@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +88,9 @@ def session_with_raw(artifact: Artifact) -> Any:
     """
     raw = output_names("raw", num_levels=len(artifact.meta.spec.levels))
     if set(raw) <= set(artifact.output_names):
-        return inference_session(artifact, threads=granted_cores())
+        return inference_session(artifact.path, threads=granted_cores())
     with _copy_that_ends_in(artifact.path, raw) as path:
-        return inference_session(replace(artifact, path=path), threads=granted_cores())
+        return inference_session(path, threads=granted_cores())
 
 
 @contextmanager

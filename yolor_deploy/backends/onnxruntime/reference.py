@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def session_of_model(
 
     Args:
         model: The graph.
-        artifact: Whose it is, for messages.
+        artifact: Whose it is; messages have its name.
         threads: Threads of one run; None for the cores granted to this process.
         keeps_memory: Whether memory of a run is kept for the next one.
 
@@ -68,7 +67,7 @@ def session_of_model(
         path = Path(folder) / artifact.path.name
         write_model(model, path)
         return inference_session(
-            replace(artifact, path=path),
+            path,
             threads=threads or granted_cores(),
             keeps_memory=keeps_memory,
             settings=SETTINGS,
