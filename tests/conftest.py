@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.backends.tensorrt import bindings
 from tests.plugins import host_library, plugin_library
 from yolor_deploy.backends import tensorrt_rtx
 from yolor_deploy.cuda import device
@@ -19,6 +20,7 @@ from yolor_deploy.cuda import device
 _WHY_UNAVAILABLE: dict[str, Callable[[], str | None]] = {
     "gpu": device.why_unavailable,
     "nms_build": host_library.why_unavailable,
+    "tensorrt_names": bindings.why_unavailable,
     "tensorrt_plugin": plugin_library.why_unavailable,
     "tensorrt_rtx": tensorrt_rtx.why_unavailable,
 }
