@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.spec import BatchRange
 
@@ -15,6 +16,31 @@ if TYPE_CHECKING:
     from yolor_deploy.precision_stages import CalibrationConfig
 
 _MOST_DIGITS = 9
+
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cpu|cuda|cuda:N",
+        help="What runs the network.",
+        show_default="cpu for a model, a GPU for an engine",
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Open an engine that is not the one of its passport, or has none: it is code.",
+    ),
+]
+
+
+def device_of(text: str | None) -> RuntimeDevice | None:
+    """Return the device that is asked for, or None if none is.
+
+    Raises:
+        BackendUnavailableError: It is no device.
+    """
+    return None if text is None else RuntimeDevice.parse(text)
 
 
 def one_of(value: str, choices: Collection[str], option: str) -> Any:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yolor_deploy.cli.choices import DeviceOption, TrustOption, device_of
+
 if TYPE_CHECKING:
     from yolor_deploy.detection_report import DetectionReport, ImageDetections
 
@@ -26,7 +28,10 @@ class DetectionFormatOption(str, Enum):
 
 
 def detect(
-    model: Annotated[Path, typer.Argument(help="Model written by `export`.", metavar="MODEL")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model or engine that `export` or `build` wrote.", metavar="MODEL"),
+    ],
     images: Annotated[
         list[str],
         typer.Argument(help="Image files, folders, or quoted patterns.", metavar="IMAGE"),
@@ -41,21 +46,8 @@ def detect(
     iou_threshold: Annotated[
         float | None, typer.Option(help="0 to 1, instead of the model's own.")
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cpu|cuda|cuda:N",
-            help="What runs the network.",
-            show_default="cpu for a model, a GPU for an engine",
-        ),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Open an engine that is not the one of its passport, or has none: it is code.",
-        ),
-    ] = False,
+    device: DeviceOption = None,
+    trust: TrustOption = False,
     formats: Annotated[
         list[DetectionFormatOption] | None,
         typer.Option("--format", help="Form of the detections; may be repeated. Default: json."),
@@ -67,14 +59,12 @@ def detect(
 ) -> None:
     """Find objects in images; write annotated images and the detections."""
     from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - --help stays fast
-    from yolor_deploy.core.device import RuntimeDevice  # noqa: PLC0415
     from yolor_deploy.detection_run import DetectConfig, run_detection  # noqa: PLC0415
     from yolor_deploy.detector import Detector  # noqa: PLC0415
     from yolor_deploy.image_files import find_images  # noqa: PLC0415
 
     chosen = formats or [DetectionFormatOption.JSON]
     config = DetectConfig(output, tuple(item.value for item in chosen), draw=draw)
-    on = None if device is None else RuntimeDevice.parse(device)
     files = find_images(images)
     with (
         progress("detecting") as advance,
@@ -82,7 +72,7 @@ def detect(
             model,
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
-            device=on,
+            device=device_of(device),
             trust=trust,
         ) as detector,
     ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yolor_deploy.cli.choices import data_files
+from yolor_deploy.cli.choices import DeviceOption, TrustOption, data_files, device_of
 
 if TYPE_CHECKING:
     from yolor_deploy.evaluation.report import Evaluation, PairEvaluation
@@ -61,21 +61,8 @@ def evaluate(
     ] = ProtocolOption.LETTERBOX,
     score_threshold: Annotated[float, typer.Option(help="0 to 1; AP is over all scores.")] = 0.001,
     iou_threshold: Annotated[float, typer.Option(help="0 to 1, of suppression.")] = 0.65,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cpu|cuda|cuda:N",
-            help="What runs the networks.",
-            show_default="cpu for a model, a GPU for an engine",
-        ),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Open an engine that is not the one of its passport, or has none: it is code.",
-        ),
-    ] = False,
+    device: DeviceOption = None,
+    trust: TrustOption = False,
     match_classes: Annotated[
         MatchOption, typer.Option(help="How categories find the model's classes.")
     ] = MatchOption.NAME,
@@ -95,7 +82,6 @@ def evaluate(
 ) -> None:
     """Measure COCO average precision; of two models also their difference."""
     from yolor_deploy.cli.progress import progress  # noqa: PLC0415 - --help stays fast
-    from yolor_deploy.core.device import RuntimeDevice  # noqa: PLC0415
     from yolor_deploy.evaluation.run import EvalConfig, evaluate_pair  # noqa: PLC0415
     from yolor_deploy.evaluation.run import evaluate as evaluate_one  # noqa: PLC0415
 
@@ -112,7 +98,7 @@ def evaluate(
         protocol=protocol.value,
         match_classes=match_classes.value,
         bootstrap=bootstrap,
-        device=None if device is None else RuntimeDevice.parse(device),
+        device=device_of(device),
         trust=trust,
     )
     with progress("evaluating") as advance:
