@@ -41,7 +41,10 @@ class MatchOption(str, Enum):
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model written by `export`.", metavar="MODEL")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model or engine that `export` or `build` wrote.", metavar="MODEL"),
+    ],
     other: Annotated[
         Path | None, typer.Argument(help="Another, to be compared with it.", metavar="OTHER")
     ] = None,
