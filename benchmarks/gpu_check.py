@@ -1,18 +1,28 @@
 """Everything that only a GPU can show, in one command: correct, clean, and how fast.
 
-    scripts/gpu-check [--output FOLDER] [--build FOLDER] [--quick] [--commit HASH]
-                      [--efficient-nms LIBNVINFER_PLUGIN]
+    scripts/gpu-check [--output FOLDER] [--only nms|tensorrt] [--quick] [--commit HASH]
+                      [--build FOLDER] [--efficient-nms LIBNVINFER_PLUGIN]
+                      [--kit FOLDER] [--models FOLDER] [--work FOLDER] [--optimization-level N]
 
-Needs an NVIDIA GPU with its driver, and the CUDA toolkit (nvcc, compute-sanitizer, ncu) with CMake
-and ninja; PyTorch and torchvision for the comparison. A build folder that was made elsewhere is
-used as it is; what was built with TensorRT's headers is tried too, and with `--efficient-nms` the
-plugin of that name in TensorRT 8.6's library is measured beside ours. No network. Takes less than
-six minutes, and writes gpu_check.json and gpu_check.log. The exit code is 0 if every step passed.
+Needs an NVIDIA GPU with its driver; no network. Writes gpu_check.json and gpu_check.log. The exit
+code is 0 if every step passed and no target was missed.
+
+The kernels of YolorNMS take less than six minutes. They need the CUDA toolkit (nvcc,
+compute-sanitizer, ncu) with CMake and ninja; PyTorch and torchvision for the comparison. A build
+folder that was made elsewhere is used as it is; what was built with TensorRT's headers is tried
+too, and with `--efficient-nms` the plugin of that name in TensorRT 8.6's library is measured beside
+ours.
+
+Engines take less than ten minutes, and are checked where `--kit` is given: a Python, or the folder
+where it is called `python`, with TensorRT and this package; `benchmarks.tensorrt_check` tells how
+to make one. Models are made with the Python that runs this, which has PyTorch, unless `--models`
+holds `yolor-p6.onnx` and `shapes.onnx`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -21,12 +31,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from benchmarks.check import Check
+from benchmarks.tensorrt_check.plan import Plan, run_plan, verdicts_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "plugins" / "nms"
 DEADLINE_S = 345
+TENSORRT_DEADLINE_S = 570
 QUERY = (
     "name,driver_version,vbios_version,compute_cap,memory.total,clocks.sm,clocks.mem,clocks.max.sm,"
     "clocks.max.mem,temperature.gpu,power.draw,power.limit,clocks_event_reasons.active,ecc.mode.current,mig.mode.current"
@@ -43,70 +58,6 @@ METRICS = (
     "smsp__average_warps_issue_stalled_wait_per_issue_active.ratio,"
     "smsp__average_warps_issue_stalled_math_pipe_throttle_per_issue_active.ratio"
 )
-
-
-class Check:
-    """The steps, their log, and what they found."""
-
-    def __init__(self, output: Path) -> None:
-        output.mkdir(parents=True, exist_ok=True)
-        self.started = time.monotonic()
-        self.log = output / "gpu_check.log"
-        self.log.write_text("", encoding="utf-8")
-        self.steps: list[dict[str, Any]] = []
-
-    def left_s(self) -> float:
-        """Return the time until all must be done."""
-        return DEADLINE_S - (time.monotonic() - self.started)
-
-    def step(
-        self, name: str, command: list[str], *, limit_s: float, env: dict[str, str] | None = None
-    ) -> str | None:
-        """Run a command; return its output if it passed."""
-        limit_s = min(limit_s, self.left_s())
-        said = ["python3" if word == sys.executable else word for word in command]
-        record: dict[str, Any] = {"name": name, "command": " ".join(said)}
-        self.steps.append(record)
-        if limit_s <= 1:
-            record |= {"passed": False, "why": "no time was left"}
-            return None
-        started = time.monotonic()
-        try:
-            result = subprocess.run(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **(env or {})},
-                capture_output=True,
-                text=True,
-                timeout=limit_s,
-                check=False,
-            )
-            out, err, code = result.stdout, result.stderr, result.returncode
-        except subprocess.TimeoutExpired as expired:
-            out, err, code = _text(expired.stdout), _text(expired.stderr), -1
-            record["why"] = f"not done after {limit_s:.0f} s"
-        except OSError as error:
-            out, err, code = "", str(error), -1
-        record |= {"passed": code == 0, "seconds": round(time.monotonic() - started, 2)}
-        with self.log.open("a", encoding="utf-8") as log:
-            log.write(f"== {name}: {record['command']}\n{out}{err}\n== exit code {code}\n")
-        print(f"{'ok  ' if code == 0 else 'FAIL'} {record['seconds']:7.2f} s  {name}", flush=True)
-        if code != 0:
-            print((out + err)[-1500:], flush=True)
-        return out if code == 0 else None
-
-    def note(self, out: str | None) -> None:
-        """Add the JSON that the last step printed."""
-        if out is None:
-            return
-        try:
-            self.steps[-1]["result"] = json.loads(out.strip() or "null")
-        except ValueError:
-            self.steps[-1]["result"] = out.strip()[-2000:]
-
-
-def _text(value: bytes | str | None) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 def gpu_state(query: str) -> dict[str, str]:
@@ -221,44 +172,19 @@ def profile_of(out: str | None) -> str | None:
 
 def main() -> int:
     """Run all steps, and write what they found."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "out" / "gpu-check")
-    parser.add_argument("--build", type=Path, default=PLUGIN / "build" / "gpu-check")
-    parser.add_argument("--efficient-nms", type=Path, help="libnvinfer_plugin.so.8 of TensorRT 8.6")
-    parser.add_argument("--quick", action="store_true", help="fewer cases and samples")
-    parser.add_argument("--commit", help="of the source tree, where git cannot tell")
+    parser = option_parser()
     options = parser.parse_args()
+    if options.only == "tensorrt" and options.kit is None:
+        parser.error("--only tensorrt needs --kit")
     before = gpu_state(QUERY)
     if not before:
-        print(
-            "error: no GPU found\n  where: nvidia-smi\n"
-            "  hint:  run this on a machine with an NVIDIA GPU and its driver",
-            file=sys.stderr,
-        )
+        hint = "run this on a machine with an NVIDIA GPU and its driver"
+        print(f"error: no GPU found\n  where: nvidia-smi\n  hint:  {hint}", file=sys.stderr)
         return 1
-    check = Check(options.output)
+    check = Check(options.output, deadline_s=DEADLINE_S)
     watch_file = options.output / "gpu_watch.csv"
-    with watch_file.open("w", encoding="utf-8") as file:
-        watch = subprocess.Popen(
-            [
-                "nvidia-smi",
-                f"--query-gpu={WATCHED}",
-                "--format=csv,noheader,nounits",
-                "-lms",
-                "500",
-            ],
-            stdout=file,
-        )
-        try:
-            if build(check, options.build):
-                correct(check, options.build, 5_000 if options.quick else 100_000)
-                in_tensorrt_shells(check, options.build)
-                from_python(check, options.build)
-                fast(check, options.build, is_quick=options.quick, rival=options.efficient_nms)
-                clean(check, options.build, 20 if options.quick else 60)
-        finally:
-            watch.terminate()
-            watch.wait()
+    with watched(watch_file):
+        run_parts(check, options)
     passed = bool(check.steps) and all(step["passed"] for step in check.steps)
     report = {
         "command": "scripts/gpu-check" + (" --quick" if options.quick else ""),
@@ -273,8 +199,56 @@ def main() -> int:
     }
     path = options.output / "gpu_check.json"
     path.write_text(in_short(report) + "\n", encoding="utf-8")
+    print("\n".join(verdicts_of(check.steps)))
     print(f"{'passed' if passed else 'FAILED'} in {report['seconds']} s: {path}")
     return 0 if passed else 1
+
+
+def option_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "out" / "gpu-check")
+    parser.add_argument("--build", type=Path, default=PLUGIN / "build" / "gpu-check")
+    parser.add_argument("--efficient-nms", type=Path, help="libnvinfer_plugin.so.8 of TensorRT 8.6")
+    parser.add_argument("--quick", action="store_true", help="fewer cases, samples and runs")
+    parser.add_argument("--commit", help="of the source tree, where git cannot tell")
+    parser.add_argument("--only", choices=("nms", "tensorrt"), help="one part")
+    parser.add_argument("--kit", type=Path, help="Python with TensorRT, or a folder that has it")
+    parser.add_argument("--models", type=Path, help="folder of yolor-p6.onnx and shapes.onnx")
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "engines", help="of engines")
+    parser.add_argument("--optimization-level", type=int, default=2, help="of builds: 0 to 5")
+    return parser
+
+
+def run_parts(check: Check, options: argparse.Namespace) -> None:
+    """Run the parts that were asked for, each in its own time."""
+    if options.only != "tensorrt" and build(check, options.build):
+        correct(check, options.build, 5_000 if options.quick else 100_000)
+        in_tensorrt_shells(check, options.build)
+        from_python(check, options.build)
+        fast(check, options.build, is_quick=options.quick, rival=options.efficient_nms)
+        clean(check, options.build, 20 if options.quick else 60)
+    if options.only != "nms" and options.kit is not None:
+        check.allow(TENSORRT_DEADLINE_S)
+        runs = 1_000 if options.quick else 10_000
+        plan = Plan(options.models is not None, options.optimization_level, runs)
+        run_plan(check, options.kit, options.work.resolve(), plan, options.models)
+
+
+@contextlib.contextmanager
+def watched(file: Path) -> Iterator[None]:
+    """Write clocks, temperature and power to a file, twice a second, while something runs."""
+    query = f"--query-gpu={WATCHED}"
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", "-lms", "500"]
+    with file.open("w", encoding="utf-8") as out:
+        watch = subprocess.Popen(command, stdout=out)
+        try:
+            yield
+        finally:
+            watch.terminate()
+            watch.wait()
 
 
 def in_short(report: dict[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_check import Check, in_short, profile_of, summary_of_watch
+from benchmarks.check import Check
+from benchmarks.gpu_check import in_short, profile_of, summary_of_watch
 
 
 def test_report_is_the_same_in_short() -> None:
@@ -46,7 +48,7 @@ def test_step_that_fails_or_takes_too_long_is_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every step ends in the report, with its result or with why there is none."""
-    check = Check(tmp_path)
+    check = Check(tmp_path, deadline_s=345)
 
     check.note(check.step("good", ["echo", '{"cases": 3}'], limit_s=20))
     check.note(check.step("bad", ["sh", "-c", "echo no >&2; exit 3"], limit_s=20))
@@ -58,3 +60,16 @@ def test_step_that_fails_or_takes_too_long_is_recorded(
     assert check.steps[2]["why"] == "not done after 2 s"
     assert "no\n\n== exit code 3" in (tmp_path / "gpu_check.log").read_text(encoding="utf-8")
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
+    """A build that a killed step left behind would slow every later one."""
+    check = Check(tmp_path, deadline_s=345)
+    mark = tmp_path / "went-on"
+
+    check.step("slow", ["sh", "-c", f"(sleep 3; touch {mark}) & echo begun; wait"], limit_s=1.5)
+
+    time.sleep(2.5)
+    assert not mark.exists()
+    assert check.said == "begun\n"
+    assert check.steps[0]["why"] == "not done after 2 s"
