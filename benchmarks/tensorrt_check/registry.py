@@ -53,6 +53,7 @@ def examine_registry(trt: Any, library: Path = PACKAGED) -> Report:
         package=str(Path(yolor_deploy.__file__).parent),
         plugin_sha256=sha256_of_file(library) if library.is_file() else None,
         cuda=driver.cuda_version_text,
+        driver=driver.version,
         gpus=[gpu.name for gpu in driver.gpus],
         said=log.errors,
     )

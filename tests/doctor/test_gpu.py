@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from yolor_deploy.cuda.driver import Driver, Gpu, ask
+from yolor_deploy.cuda.driver import Driver, Gpu, ask, version_from
 from yolor_deploy.doctor.gpu import examine_gpus
 
 H200 = Gpu("NVIDIA H200", (9, 0), 143771 * 2**20)
@@ -90,6 +90,40 @@ def test_driver_tells_free_memory_where_it_is_asked() -> None:
     assert details[2] == "Orin, compute capability 8.7, 32.0 GiB, 8.0 GiB free"
     library.memory_code = 2
     assert ask(library, with_free_memory=True).gpus[0].free_bytes is None
+
+
+class ManagementLibrary:
+    """The functions of libnvidia-ml that are asked."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.code = code
+        self.is_open = False
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802
+        """Open it."""
+        self.is_open = True
+        return 0
+
+    def nvmlSystemGetDriverVersion(self, text: Any, size: int) -> int:  # noqa: N802
+        """Write the version."""
+        assert size == ctypes.sizeof(text) >= 80
+        text.value = b"580.159.03"
+        return self.code
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        """Close it."""
+        self.is_open = False
+
+
+def test_driver_has_a_version_of_its_own() -> None:
+    """The management library is asked and closed; without an answer it is empty."""
+    library = ManagementLibrary()
+
+    assert version_from(library) == "580.159.03"
+    assert not library.is_open
+    assert version_from(ManagementLibrary(code=3)) == ""
+    finding = examine_gpus(Driver(13000, (H200,), None, "580.159.03"))[0]
+    assert finding.detail == "580.159.03, runs CUDA up to 13.0"
 
 
 def test_driver_tells_its_gpus() -> None:

@@ -151,7 +151,10 @@ def builder_text(builder: Builder) -> str:
     capabilities = ", ".join(builder.compute_capabilities)
     on = f"on {builder.gpu}" if builder.gpu else "without a GPU"
     cuda = f", CUDA {builder.cuda_version}" if builder.cuda_version else ""
-    return f"{name} {builder.version}, built {on}{cuda}, for compute capability {capabilities}"
+    driver = f", driver {builder.driver}" if builder.driver else ""
+    return (
+        f"{name} {builder.version}, built {on}{cuda}{driver}, for compute capability {capabilities}"
+    )
 
 
 def tf32_text(*, is_on: bool) -> str:

@@ -45,6 +45,7 @@ class Builder:
         cuda_version: Newest CUDA of the driver, such as ``13.0``; empty without a driver.
         gpu: Name; empty where the plan was built without one.
         compute_capabilities: That the plan runs on.
+        driver: Version of NVIDIA's driver, such as ``580.159.03``; empty where it is not known.
     """
 
     flavour: str
@@ -52,6 +53,7 @@ class Builder:
     cuda_version: str
     gpu: str
     compute_capabilities: tuple[str, ...]
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 _DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_MANAGEMENT = "libnvidia-ml.so.1"
 _NAME_BYTES = 128
+_VERSION_BYTES = 80  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,13 @@ class Driver:
         cuda_version: Newest CUDA that it runs, such as 13000 for 13.0; 0 without a driver.
         gpus: In the order of their ordinals.
         problem: Why there is no driver or GPU; None if there is one.
+        version: Of the driver itself, such as ``580.159.03``; empty where it is not known.
     """
 
     cuda_version: int
     gpus: tuple[Gpu, ...]
     problem: str | None
+    version: str = ""
 
     @property
     def cuda_version_text(self) -> str:
@@ -60,7 +64,24 @@ def gpus(*, with_free_memory: bool = False) -> Driver:
         library = ctypes.CDLL(_DRIVER)
     except OSError:
         return Driver(0, (), f"no NVIDIA driver: {_DRIVER} was not found")
-    return ask(library, with_free_memory=with_free_memory)
+    return replace(ask(library, with_free_memory=with_free_memory), version=_own_version())
+
+
+def version_from(management: Any) -> str:
+    """Ask NVIDIA's management library, or what stands in for it, for the version of the driver."""
+    text = ctypes.create_string_buffer(_VERSION_BYTES)
+    if management.nvmlInit_v2() != 0:
+        return ""
+    code = management.nvmlSystemGetDriverVersion(text, _VERSION_BYTES)
+    management.nvmlShutdown()
+    return text.value.decode(errors="replace") if code == 0 else ""
+
+
+def _own_version() -> str:
+    try:
+        return version_from(ctypes.CDLL(_MANAGEMENT))
+    except (OSError, AttributeError):  # not on Jetson
+        return ""
 
 
 def ask(library: Any, *, with_free_memory: bool = False) -> Driver:

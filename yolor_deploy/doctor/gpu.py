@@ -13,8 +13,9 @@ def examine_gpus(driver: Driver) -> list[Finding]:
     if not driver.gpus:
         hint = "install NVIDIA's driver, or run where there is a GPU; models also run on the CPU"
         return [Finding(_AREA, "NVIDIA GPU", "missing", str(driver.problem), hint=hint)]
+    own = f"{driver.version}, " if driver.version else ""
     return [
-        Finding(_AREA, "driver", "ok", f"runs CUDA up to {driver.cuda_version_text}"),
+        Finding(_AREA, "driver", "ok", f"{own}runs CUDA up to {driver.cuda_version_text}"),
         *(
             Finding(_AREA, f"GPU {ordinal}", "ok", _in_words(gpu))
             for ordinal, gpu in enumerate(driver.gpus)

@@ -32,7 +32,7 @@ Opened = Callable[..., TensorRTSession]
 
 FOLDER = Path(__file__).parent / "stand_in"
 GPU = Gpu("NVIDIA H200", (9, 0), 141 << 30)
-DRIVER = Driver(13000, (GPU,), None)
+DRIVER = Driver(13000, (GPU,), None, "580.159.03")
 
 
 @contextmanager

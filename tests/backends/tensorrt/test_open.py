@@ -357,6 +357,7 @@ def test_passport_tells_the_gpu_that_the_engine_is_for(engine: Artifact) -> None
         flavour="tensorrt",
         version="10.16.1.11",
         cuda_version="13.0",
+        driver="580.159.03",
         gpu=GPU.name,
         compute_capabilities=("9.0",),
     )

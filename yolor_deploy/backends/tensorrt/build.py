@@ -273,6 +273,7 @@ def _builder(job: _Job) -> Builder:
         compute_capabilities=(named(gpu.compute_capability),)
         if gpu
         else tuple(dict.fromkeys(job.options.compute_capabilities)),
+        driver=driver.version,
     )
 
 
