@@ -67,6 +67,7 @@ class Readback:
         Raises:
             RunError: The GPU failed.
         """
+        self._device.make_current()  # perhaps in another thread than the run
         for name, array in arrays.items():
             host = self._host(name, array.num_bytes)
             self._device.copy(host.pointer, array.pointer, array.num_bytes, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -201,7 +202,11 @@ class TensorRTSession:
         )
 
     def close(self) -> None:
-        """Free contexts and memory; the session cannot be used afterwards."""
+        """Wait for what runs, and free what it needs; the session cannot be used afterwards."""
+        if self._is_open:
+            self._device.make_current()
+            with contextlib.suppress(RunError):  # of a GPU that failed, which is told already
+                self._device.synchronize(None)
         self._is_open = False
         self._executions.clear()
         for part in (self._nms, self._own_thresholds, self._staging, *self._memory.values()):
