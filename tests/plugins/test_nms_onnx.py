@@ -13,41 +13,19 @@ from benchmarks.shapes.generate import scene
 from tests.exports import silent, stock_session
 from tests.graph.tiny_graphs import map_feed, raw_passthrough, tiny_spec
 from tests.plugins.test_nms_host import drawn_maps
+from tests.rows import assert_same_rows
 from yolor_deploy import pipeline
 from yolor_deploy.backends import open_for_accuracy
 from yolor_deploy.core.image import letterbox, tensor_from_images
-from yolor_deploy.core.runtime import RawOutput
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.cuda.library import NmsLibrary
 from yolor_deploy.graph.nms_head import attach_nms
-from yolor_deploy.measure.matching import compare_rows, rows_of_image
-from yolor_deploy.measure.parity import Tolerance
 from yolor_deploy.pipeline import ExportConfig
 
 pytestmark = pytest.mark.nms_build
 
 CONFIG = NmsConfig(score_threshold=0.1, max_detections=60)
 SHAPES = Path(__file__).parents[2] / "examples" / "shapes"
-
-
-def assert_same_rows(found: RawOutput, expected: RawOutput, nms: NmsConfig) -> int:
-    """Fail unless all rows agree within 1e-6 in score and 1e-3 pixels; return how many there are.
-
-    Rows that rounding at a threshold decides are set aside and counted; few may be.
-    """
-    total = 0
-    for image in range(len(expected["num_detections"])):
-        parity = compare_rows(
-            "nms",
-            rows_of_image(found, image),
-            rows_of_image(expected, image),
-            nms=nms,
-            boxes_px=Tolerance(1e-3, 0.0),
-            scores=Tolerance(1e-6, 0.0),
-        )
-        assert parity.passed, parity.note
-        total += int(expected["num_detections"][image].item())
-    return total
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from tests.backends.artifacts import NMS, network_of, spec_of, written
 from tests.cuda.host_device import HostDevice, HostGraph
+from tests.rows import assert_same_rows
 from yolor_deploy.backends.onnxruntime import OnnxRuntimeSession
 from yolor_deploy.backends.tensorrt import build, fit
 from yolor_deploy.backends.tensorrt.build import BuiltEngine, build_engine
@@ -24,8 +25,6 @@ from yolor_deploy.core.runtime import Array, RawOutput
 from yolor_deploy.core.spec import BatchRange, DetectorSpec, NmsConfig, OutputKind
 from yolor_deploy.cuda.device import Graph
 from yolor_deploy.cuda.driver import Driver, Gpu
-from yolor_deploy.measure.matching import compare_rows, rows_of_image
-from yolor_deploy.measure.parity import Tolerance
 
 Opened = Callable[..., TensorRTSession]
 """Builds a model, and opens the engine."""
@@ -118,16 +117,6 @@ def reference(model: Artifact, images: Array, **thresholds: float) -> RawOutput:
     return OnnxRuntimeSession(model, threads=1).run(images, **thresholds)
 
 
-def assert_same_rows(found: RawOutput, expected: RawOutput, nms: NmsConfig = NMS) -> None:
+def assert_same_detections(found: RawOutput, expected: RawOutput, nms: NmsConfig = NMS) -> None:
     """Fail unless both have the same detections, and there are some."""
-    assert expected["num_detections"].sum() > 0
-    for image in range(len(expected["num_detections"])):
-        parity = compare_rows(
-            "engine",
-            rows_of_image(found, image),
-            rows_of_image(expected, image),
-            nms=nms,
-            boxes_px=Tolerance(1e-3, 0.0),
-            scores=Tolerance(1e-6, 0.0),
-        )
-        assert parity.passed, parity.note
+    assert assert_same_rows(found, expected, nms) > 0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.backends.artifacts import NMS
-from tests.backends.tensorrt.engines import assert_same_rows, images_of, model_of, reference
+from tests.backends.tensorrt.engines import assert_same_detections, images_of, model_of, reference
 from yolor_deploy.backends import tensorrt
 from yolor_deploy.backends.tensorrt.build import build_engine
 from yolor_deploy.backends.tensorrt.open import open_engine
@@ -59,7 +59,7 @@ def test_rows_are_those_of_the_model(session: TensorRTSession, model: Artifact) 
             found = session.run(images, score_threshold=score)
 
             expected = reference(model, images, score_threshold=score)
-            assert_same_rows(found, expected, replace(NMS, score_threshold=score))
+            assert_same_detections(found, expected, replace(NMS, score_threshold=score))
 
 
 @pytest.mark.parametrize("library", ["torch", "cupy", "pycuda"])
@@ -72,7 +72,7 @@ def test_arrays_and_streams_of_other_libraries_are_taken(
 
     found = session.run_device(array, stream=stream)
 
-    assert_same_rows(found.to_host(), reference(model, images))
+    assert_same_detections(found.to_host(), reference(model, images))
 
 
 def test_clones_run_in_threads_and_memory_does_not_grow(
@@ -87,7 +87,7 @@ def test_clones_run_in_threads_and_memory_does_not_grow(
     def work(own: TensorRTSession, seed: int) -> None:
         try:
             for batch in np.random.default_rng(seed).choice(list(images), 200):
-                assert_same_rows(own.run(images[int(batch)]), expected[int(batch)])
+                assert_same_detections(own.run(images[int(batch)]), expected[int(batch)])
         except BaseException as error:  # noqa: BLE001 - told by the thread that waits
             failures.append(error)
 

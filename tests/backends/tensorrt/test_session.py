@@ -15,7 +15,7 @@ from tests.backends.artifacts import NMS
 from tests.backends.tensorrt.engines import (
     CapturingDevice,
     Opened,
-    assert_same_rows,
+    assert_same_detections,
     built,
     images_of,
     model_of,
@@ -46,7 +46,7 @@ def test_run_gives_the_rows_of_the_model(opened: Opened, tmp_path: Path, way: Nm
         found = session.run(images)
 
         assert list(found) == list(model.output_names)
-        assert_same_rows(found, reference(model, images))
+        assert_same_detections(found, reference(model, images))
 
 
 @pytest.mark.parametrize("output", ["raw", "predictions"])
@@ -80,7 +80,7 @@ def test_run_takes_thresholds_without_a_new_graph(
         found = session.run(images, **thresholds)
 
         expected = reference(model, images, **thresholds)
-        assert_same_rows(found, expected, replace(NMS, **thresholds))
+        assert_same_detections(found, expected, replace(NMS, **thresholds))
     assert captures == sum(call[-1] is True for call in trt.CALLS if call[0] == "execute") == 1
 
 
@@ -132,7 +132,7 @@ def test_runs_that_cannot_be_captured_go_on_without_a_graph(
     for _ in range(4):
         found = session.run(images)
 
-    assert_same_rows(found, reference(model, images))
+    assert_same_detections(found, reference(model, images))
     assert caplog.text.count("runs without a CUDA graph") == 1
 
 
@@ -184,7 +184,7 @@ def test_run_device_does_not_copy_what_is_in_its_own_input(opened: Opened, tmp_p
     found = session.run_device(inside)
 
     assert device.copies == []
-    assert_same_rows(found.to_host(), reference(model, images))
+    assert_same_detections(found.to_host(), reference(model, images))
 
 
 def test_memory_is_allocated_once_and_freed(opened: Opened, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_only_some_batch_sizes_keep_their_context(opened: Opened, tmp_path: Path
 
     profiles = [call for call in trt.CALLS if call[0] == "profile"]
     assert len(profiles) == 10  # nine sizes, and the first once more
-    assert_same_rows(found, reference(model, images_of(model.meta.spec, 1)))
+    assert_same_detections(found, reference(model, images_of(model.meta.spec, 1)))
 
 
 def test_a_profile_that_is_for_one_context_alone_is_handed_on(
@@ -245,7 +245,7 @@ def test_a_profile_that_is_for_one_context_alone_is_handed_on(
     session = opened(model)
     for batch in (1, 2, 1):
         images = images_of(model.meta.spec, batch)
-        assert_same_rows(session.run(images), reference(model, images))
+        assert_same_detections(session.run(images), reference(model, images))
 
     with pytest.raises(RunError, match="another session of this engine uses profile 0"):
         session.clone().run(images)
@@ -264,7 +264,7 @@ def test_clones_run_in_threads(opened: Opened, tmp_path: Path) -> None:
         try:
             for batch in np.random.default_rng(seed).integers(1, 4, 30):
                 found = session.run(images_of(model.meta.spec, int(batch)))
-                assert_same_rows(found, expected[int(batch)])
+                assert_same_detections(found, expected[int(batch)])
         except BaseException as error:  # noqa: BLE001 - told by the thread that waits
             failures.append(error)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.backends.artifacts import NMS
 from tests.backends.tensorrt.engines import (
     Opened,
-    assert_same_rows,
+    assert_same_detections,
     images_of,
     model_of,
     reference,
@@ -60,7 +60,9 @@ def test_run_takes_images_that_are_not_dense(opened: Opened, tmp_path: Path) -> 
     model = model_of(tmp_path)
     turned = images_of(model.meta.spec, 2).transpose(0, 1, 3, 2)
 
-    assert_same_rows(opened(model).run(turned), reference(model, np.ascontiguousarray(turned)))
+    assert_same_detections(
+        opened(model).run(turned), reference(model, np.ascontiguousarray(turned))
+    )
 
 
 @pytest.mark.parametrize("name", ["score_threshold", "iou_threshold"])
