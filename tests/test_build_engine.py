@@ -460,6 +460,20 @@ def test_timing_cache_is_kept_and_used(
     assert not (tmp_path / "b.engine.timing").exists()
 
 
+@pytest.mark.parametrize("kept", [b"damaged", b"of another GPU"])
+def test_timing_cache_that_tensorrt_refuses_costs_no_engine(
+    model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bytes
+) -> None:
+    """A new one takes its place."""
+    stand_in.install(monkeypatch, tmp_path)
+    cache = tmp_path / "other.cache"
+    cache.write_bytes(kept)
+
+    build(model, backend="tensorrt", engine=EngineOptions(nms="kernels", timing_cache=cache))
+
+    assert cache.read_bytes() == b"timed "
+
+
 def test_timing_cache_that_cannot_be_written_costs_no_engine(
     model: Artifact,
     tmp_path: Path,

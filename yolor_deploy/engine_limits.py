@@ -37,8 +37,8 @@ def require_engine(source: Artifact, config: EngineConfig) -> tuple[Path, Engine
     """
     precision = config.precision or _own_precision(source)
     output = config.output or engine_output_of(config.model, precision.name, config.backend)
-    for path in (output, passport_path(output)):
-        require_writable(path, inputs=[config.model])
+    require_writable(output, inputs=[config.model])  # which refuses what has no name of a file
+    require_writable(passport_path(output), inputs=[config.model])
     options = config.engine
     if options.timing_cache is not None:
         _require_apart(options.timing_cache, config.model, output)

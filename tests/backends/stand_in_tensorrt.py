@@ -118,22 +118,25 @@ class IBuilderConfig:
 
     def __init__(self) -> None:
         self.told: dict[str, Any] = {}
-        self.cache = ITimingCache(b"")
+        self.cache: ITimingCache | None = None
 
     def __getattr__(self, name: str) -> Any:
         return lambda *given: self.told.setdefault(name, []).append([str(item) for item in given])
 
-    def create_timing_cache(self, data: bytes) -> ITimingCache:
-        """Return a cache with what was timed before."""
-        return ITimingCache(data)
+    def create_timing_cache(self, data: bytes) -> ITimingCache | None:
+        """Return a cache with what was timed before, unless it is damaged."""
+        return None if data == b"damaged" else ITimingCache(data)
 
-    def set_timing_cache(self, cache: ITimingCache, *, ignore_mismatch: bool) -> None:
-        """Use a cache."""
+    def set_timing_cache(self, cache: ITimingCache, *, ignore_mismatch: bool) -> bool:
+        """Use a cache, unless it is of another GPU."""
         assert not ignore_mismatch
+        if cache.data == b"of another GPU":
+            return False
         self.cache = cache
+        return True
 
-    def get_timing_cache(self) -> ITimingCache:
-        """Return it."""
+    def get_timing_cache(self) -> ITimingCache | None:
+        """Return it; None if there is none."""
         return self.cache
 
 

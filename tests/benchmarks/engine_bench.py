@@ -17,7 +17,7 @@ from yolor_deploy.backends.tensorrt.options import EngineOptions
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.passport import NmsWay
 from yolor_deploy.core.spec import BatchRange
-from yolor_deploy.cuda.device import ArrayView
+from yolor_deploy.cuda.arrays import ArrayView
 from yolor_deploy.cuda.outputs import DeviceArray
 
 WAYS: tuple[NmsWay, ...] = ("plugin", "kernels", "ops")

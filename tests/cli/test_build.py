@@ -105,6 +105,8 @@ def test_build_takes_a_subset_of_the_images(model: Path, folder: Path) -> None:
         (("--fp16", "--target", "mars"), ("'mars'", "onnxruntime, tensorrt")),
         (("--fp16", "--backend", "mars"), ("'mars'", "--backend")),
         (("--bf16",), ("--target tensorrt",)),
+        (("--fp16", "--method", "mse"), ("--method", "option of calibration")),
+        (("--fp16", "--images", "8"), ("--images", "option of calibration")),
         (("--int8", "--calibration", "nowhere"), ("nowhere", "no such file")),
         (("--int8", "--calibration-file", "nowhere.npz"), ("nowhere.npz", "No such file")),
         (("--fp16", "--calibration-file", "nowhere.npz"), ("nowhere.npz", "No such file")),

@@ -155,6 +155,8 @@ def test_build_shows_warnings_of_tensorrt(tmp_path: Path) -> None:
         (("--int8",), ("--calibration", "needs ranges")),
         (("--fp16", "--bf16"), ("--fp16 and --bf16",)),
         (("-o", "none/x.engine"), ("none", "does not exist")),
+        (("-o", ""), ("a folder, expected a file", "-o")),
+        (("--method", "mse"), ("--method", "option of calibration")),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("-") else "",
 )

@@ -9,6 +9,8 @@ import pytest
 
 import yolor_deploy.doctor
 from tests.cli.invoke import assert_refused, invoke
+from tests.engines import written_engine
+from yolor_deploy.core.artifact import passport_path
 from yolor_deploy.doctor import Finding
 
 FAILURE = "[E] [TRT] Error Code 1: Internal Error (Unsupported SM: 0x809)"
@@ -98,6 +100,28 @@ def test_what_a_log_says_cannot_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x07" not in result.stdout
     assert "\x1b" not in result.stdout
     assert "[red]" in result.stdout
+
+
+def test_what_a_passport_says_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    """A version is quoted without what a terminal would act on."""
+    path = written_engine(tmp_path / "yolor.engine").path
+    beside = passport_path(path)
+    value = json.loads(beside.read_text(encoding="utf-8"))
+    value["builder"]["version"] = "\x1b[31m10"
+    beside.write_text(json.dumps(value), encoding="utf-8")
+
+    result = invoke("doctor", path)
+
+    assert "\x1b" not in result.stdout
+    assert "\\x1b[31m10" in result.stdout
+
+
+def test_line_break_in_a_name_stays_in_its_line(tmp_path: Path) -> None:
+    """A message has three lines whatever the file is called."""
+    result = invoke("doctor", tmp_path / "a\nb.engine")
+
+    assert_refused(result, "a\\nb.engine", "give an engine, or a log")
+    assert len(result.stderr.splitlines()) == 3
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])

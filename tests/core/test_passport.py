@@ -80,6 +80,27 @@ def test_plan_without_passport_is_refused(tmp_path: Path, plan: bytes) -> None:
     assert "build the engine again" in error.value.hint
 
 
+def test_link_to_a_plan_names_what_has_the_passport(engine: Artifact, tmp_path: Path) -> None:
+    """A link has another name, and no passport of that name."""
+    link = tmp_path / "latest.engine"
+    link.symlink_to(engine.path)
+
+    with pytest.raises(ArtifactError, match=r"without its passport latest\.engine\.json") as error:
+        Artifact.read(link)
+
+    assert str(engine.path) in error.value.hint
+
+
+def test_passport_that_cannot_be_read_is_not_called_damaged(engine: Artifact) -> None:
+    """What the system says is told."""
+    path = passport_path(engine.path)
+    path.unlink()
+    path.mkdir()
+
+    with pytest.raises(ArtifactError, match=r"model\.engine\.json cannot be read: Is a directory"):
+        Artifact.read(engine.path)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", '{"note": 1}', "\0", "[" * 100_000, "\udcff"],
@@ -104,6 +125,11 @@ def test_damaged_passport_is_refused(engine: Artifact, text: str) -> None:
         pytest.param(lambda v: v.pop("seconds"), id="no-seconds"),
         pytest.param(lambda v: v["builder"].update(more=1), id="more"),
         pytest.param(lambda v: v.update(builder=[]), id="builder-list"),
+        pytest.param(lambda v: v["builder"].update(flavour=[]), id="flavour-list"),
+        pytest.param(lambda v: v["builder"].update(version=10), id="version-number"),
+        pytest.param(lambda v: v["builder"].update(gpu=None), id="gpu-null"),
+        pytest.param(lambda v: v["builder"].update(compute_capabilities=[8.6]), id="cc-number"),
+        pytest.param(lambda v: v["builder"].update(compute_capabilities="8.6"), id="cc-text"),
         pytest.param(lambda v: v.update(plan_bytes="many"), id="size-text"),
         pytest.param(lambda v: v.update(plan_bytes=float("inf")), id="size-infinite"),
         pytest.param(lambda v: v.update(profiles=[{"minimum": 4, "maximum": 1}]), id="profile"),
@@ -134,6 +160,9 @@ def test_changed_passport_is_refused(engine: Artifact, change: Change) -> None:
         pytest.param(lambda v: v["meta"]["nms"].update(iou_threshold=7), id="threshold"),
         pytest.param(lambda v: v["meta"]["spec"]["input"]["batch"].update(minimum=9), id="batch"),
         pytest.param(lambda v: v["meta"].update(kind="model"), id="kind"),
+        pytest.param(lambda v: v["meta"].update(output="magic"), id="output"),
+        pytest.param(lambda v: v["meta"].update(output=[]), id="output-list"),
+        pytest.param(lambda v: v["meta"].update(target=7), id="target"),
     ],
 )
 def test_changed_metadata_of_an_engine_are_refused(engine: Artifact, change: Change) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.errors import RunError
-from yolor_deploy.cuda.device import ArrayView, Graph, Memory
+from yolor_deploy.cuda.arrays import ArrayView
+from yolor_deploy.cuda.device import Graph, Memory
 from yolor_deploy.cuda.library import NmsCall, NmsLibrary
 
 OWN_STREAM = 77

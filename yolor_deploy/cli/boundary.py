@@ -24,7 +24,10 @@ def reported_errors() -> Iterator[None]:
             ("  where", error.where),
             ("  hint", error.hint),
         ):
-            typer.echo(f"{kind}: {printable(text)}", err=True)
+            line = printable(text)
+            if kind == "  where":  # a name of a file may hold a line break
+                line = line.replace("\n", "\\n")
+            typer.echo(f"{kind}: {line}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         typer.echo("stopped; nothing was left half-written", err=True)

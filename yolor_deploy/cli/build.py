@@ -16,6 +16,7 @@ from yolor_deploy.core.precision import GRAPH_TARGETS, GraphTarget, Precision
 
 if TYPE_CHECKING:
     from yolor_deploy.pipeline import BuildConfig, BuildResult
+    from yolor_deploy.precision_stages import CalibrationConfig
 
 _BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 _ENGINES = "Engines of TensorRT and TensorRT-RTX"
@@ -183,9 +184,7 @@ def build(
         output=output,
         precision=precision,
         target=for_target,
-        calibration=calibration_config(model, calibration, calibration_file, method, images)
-        if calibration or calibration_file
-        else None,
+        calibration=_calibration(model, calibration, calibration_file, method, images),
         keep=tuple(dict.fromkeys(kept)),
     )
     if backend == "onnxruntime":
@@ -214,6 +213,30 @@ def _build(config: BuildConfig, *, as_json: bool) -> None:
         typer.echo(json.dumps(_as_json(result), indent=2))
     else:
         _show(result)
+
+
+def _calibration(
+    model: Path,
+    sources: list[str] | None,
+    file: Path | None,
+    method: str | None,
+    limit: int | None,
+) -> CalibrationConfig | None:
+    """Return where ranges come from; None where nothing is to be calibrated.
+
+    Raises:
+        BuildError: The method is unknown, or an option would have no effect.
+    """
+    if sources or file:
+        return calibration_config(model, sources, file, method, limit)
+    for option, value in (("--method", method), ("--images", limit)):
+        if value is not None:
+            raise BuildError(
+                "an option of calibration, and neither images nor a calibration file are given",
+                where=option,
+                hint="give --calibration too, or leave it out",
+            )
+    return None
 
 
 def _tuned(path: Path, model: Path, precision: Precision, target: GraphTarget) -> tuple[str, ...]:

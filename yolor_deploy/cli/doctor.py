@@ -104,5 +104,6 @@ def _show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # what a file says may look like markup
+        # What a file says may look like markup, or hold sequences for the terminal
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from yolor_deploy.core.errors import ArtifactError, BuildError
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig, OutputKind
@@ -106,6 +107,7 @@ class ArtifactMeta:
                     where=where,
                     hint="read it with the version of yolor-deploy that wrote it",
                 )
+            _require_known(value)
             return ArtifactMeta(
                 kind=value["kind"],
                 spec=DetectorSpec.from_json(value["spec"]),
@@ -161,6 +163,18 @@ class Artifact:
         return output_names(self.meta.output, num_levels=len(self.meta.spec.levels))
 
 
+def _require_known(value: Mapping[str, Any]) -> None:
+    """Refuse values that no artifact has.
+
+    Raises:
+        ValueError: The output is none of ours, or the target is no text.
+    """
+    if value["output"] not in get_args(OutputKind):
+        raise ValueError(f"output {value['output']!r}")
+    if value["target"] is not None and not isinstance(value["target"], str):
+        raise ValueError(f"target {value['target']!r}")
+
+
 def output_names(output: OutputKind, *, num_levels: int) -> tuple[str, ...]:
     """Return the names of the outputs of an artifact of that kind, in order."""
     if output == "detections":
@@ -197,14 +211,21 @@ def plan_target(path: Path) -> str | None:
 def _without_passport(path: Path) -> ArtifactError:
     beside = passport_path(path)
     problem = f"a plan whose passport {beside.name} is damaged"
-    if not beside.exists():
-        problem = f"a plan without its passport {beside.name}"
-    return ArtifactError(
-        problem,
-        where=str(path),
-        hint="`yolor-deploy build` writes both; for a plan that another program built from a model "
-        f"of ours, put that beside it as {path.with_suffix('.onnx').name} and give --trust",
+    hint = (
+        "`yolor-deploy build` writes both; for a plan that another program built from a model of "
+        f"ours, put that beside it as {path.with_suffix('.onnx').name} and give --trust"
     )
+    try:
+        beside.open("rb").close()
+    except FileNotFoundError:
+        problem = f"a plan without its passport {beside.name}"
+        plan = Path(os.path.realpath(path))
+        if passport_path(plan).exists():  # the name is a link, and its passport has none
+            hint = f"give the file that it links to, {plan}, or link its passport too"
+    except OSError as error:
+        problem = f"a plan whose passport {beside.name} cannot be read: {error.strerror}"
+        hint = "make it a file that you may read"
+    return ArtifactError(problem, where=str(path), hint=hint)
 
 
 def looks_like_onnx(path: Path) -> bool:

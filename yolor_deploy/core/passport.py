@@ -200,16 +200,13 @@ def _changed(problem: str, path: Path) -> ArtifactError:
 def _from_json(value: Mapping[str, Any], *, where: str) -> Passport:
     if value["nms"] not in {None, *get_args(NmsWay)}:
         raise ValueError(f"nms {value['nms']!r}")
-    builder = value["builder"]
     plugin = value["plugin"]
     return Passport(
         meta=ArtifactMeta.from_json(json.dumps(value["meta"]), where=where),
         plan_sha256=str(value["plan_sha256"]),
         plan_bytes=int(value["plan_bytes"]),
         source_sha256=str(value["source_sha256"]),
-        builder=Builder(
-            **{**builder, "compute_capabilities": tuple(builder["compute_capabilities"])}
-        ),
+        builder=_builder(value["builder"]),
         profiles=tuple(BatchRange(**batch) for batch in value["profiles"]),
         inputs=_tensors(value["inputs"]),
         outputs=_tensors(value["outputs"]),
@@ -218,6 +215,17 @@ def _from_json(value: Mapping[str, Any], *, where: str) -> Passport:
         options=dict(value["options"]),
         seconds=dict(value["seconds"]),
     )
+
+
+def _builder(value: Mapping[str, Any]) -> Builder:
+    capabilities = value["compute_capabilities"]
+    texts = {name: text for name, text in value.items() if name != "compute_capabilities"}
+    if not isinstance(capabilities, list):
+        raise TypeError(f"compute_capabilities {capabilities!r}")
+    for text in (*texts.values(), *capabilities):
+        if not isinstance(text, str):
+            raise TypeError(f"builder {text!r}, expected text")
+    return Builder(**texts, compute_capabilities=tuple(capabilities))
 
 
 def _tensors(value: Mapping[str, Any]) -> dict[str, TensorInfo]:

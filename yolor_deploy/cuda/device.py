@@ -9,35 +9,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.errors import BackendUnavailableError, RunError
+from yolor_deploy.cuda.arrays import ArrayView, view_of
 
 INSTALL_HINT = "pip install 'yolor-deploy[cuda]', on a machine with an NVIDIA driver"
 _LEGACY_STREAM = 1  # what the CUDA array interface calls the stream that CUDA calls 0
 _NO_ORDERING = -1  # of the CUDA array interface, and of DLPack
-
-
-class ArrayView(NamedTuple):
-    """An array where it is.
-
-    Attributes:
-        pointer: Address of its first element, on the device.
-        shape: Of the array.
-        dtype: NumPy's name of it.
-        is_contiguous: Whether it is dense, the last axis fastest.
-        owner: What keeps the memory.
-    """
-
-    pointer: int
-    shape: tuple[int, ...]
-    dtype: str
-    is_contiguous: bool
-    owner: object
 
 
 class Memory(Protocol):
@@ -262,12 +244,13 @@ class CudaDevice:
 
     def memory_bytes(self) -> tuple[int, int]:
         """Return free and total memory; see ``Device.memory_bytes``."""
-        _, free, total = self._driver.cuMemGetInfo()
-        return int(free), int(total)
+        code, free, total = self._driver.cuMemGetInfo()
+        return (int(free), int(total)) if int(code) == 0 else (0, 0)  # of a GPU that failed
 
     def make_current(self) -> None:
         """Make it current; see ``Device.make_current``."""
-        if int(self._driver.cuCtxGetCurrent()[1]) != self._context:
+        code, context = self._driver.cuCtxGetCurrent()
+        if int(code) != 0 or int(context) != self._context:
             self._device.set_current()
 
     def with_own_stream(self) -> CudaDevice:
@@ -276,44 +259,23 @@ class CudaDevice:
 
     def view(self, array: Any, stream: int, *, is_ordered: bool = True) -> ArrayView:
         """Look at an array; see ``Device.view``."""
-        from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - late
-
         consumer = (stream or _LEGACY_STREAM) if is_ordered else _NO_ORDERING
-        try:
-            view = StridedMemoryView.from_any_interface(array, stream_ptr=consumer)
-        except Exception as error:
-            raise RunError(
-                f"{type(array).__name__} is no array of a GPU: {error}",
-                where="array",
-                hint="give arrays with __cuda_array_interface__ or DLPack, on the device",
-            ) from error
-        if not view.is_device_accessible:
-            raise RunError(
-                f"{type(array).__name__} is in host memory",
-                where="array",
-                hint="move the array to the GPU first",
-            )
-        return ArrayView(
-            int(view.ptr),
-            tuple(view.shape),
-            _name_of(view.dtype),
-            _is_contiguous(tuple(view.shape), view.strides),
-            array,
-        )
+        return view_of(array, consumer, device_id=self._device.device_id)
 
     def capture(self, work: Callable[[int], None]) -> Graph:
         """Return a graph; see ``Device.capture``."""
         builder = self._device.create_graph_builder()
-        builder.begin_building(mode="thread_local")
         try:
+            builder.begin_building(mode="thread_local")
             work(stream_handle(builder))
-        except BaseException:
-            with contextlib.suppress(Exception):  # a capture that failed cannot be ended well
-                builder.end_building()
-            raise
+            return self._graph_of(builder)
+        finally:  # `end_building` leaves a capture that CUDA broke off open, `close` ends it
+            with contextlib.suppress(Exception):
+                builder.close()
+
+    def _graph_of(self, builder: Any) -> Graph:
         try:
-            builder.end_building()
-            return _CudaGraph(self, builder.complete())
+            return _CudaGraph(self, builder.end_building().complete())
         except Exception as error:
             raise RunError(
                 f"this cannot be captured in a CUDA graph: {error}",
@@ -378,21 +340,3 @@ def _failure(name: str, problem: str) -> RunError:
         hint="start the process again, which cannot use this GPU any more; then run "
         "`yolor-deploy doctor`",
     )
-
-
-@cache
-def _name_of(dtype: Any) -> str:
-    """Return NumPy's name of a dtype, which it takes some microseconds to put together."""
-    return str(dtype)
-
-
-def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
-    """Return whether an array is dense; strides are in elements, None if it is."""
-    if strides is None:
-        return True
-    expected = 1
-    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if length != 1 and stride != expected:
-            return False
-        expected *= length
-    return True

@@ -10,8 +10,8 @@ import numpy as np
 
 from yolor_deploy.core.errors import RunError
 from yolor_deploy.core.spec import DetectorSpec, NmsConfig
+from yolor_deploy.cuda.arrays import ArrayView
 from yolor_deploy.cuda.device import (
-    ArrayView,
     CudaDevice,
     Device,
     Graph,
@@ -198,7 +198,9 @@ class DeviceNms:
         return DeviceOutputs(arrays, stream, self._readback)
 
     def close(self) -> None:
-        """Free the memory; the object cannot be used afterwards."""
+        """Wait for what runs, and free the memory; the object cannot be used afterwards."""
+        if self._memory:
+            self._device.synchronize(None)
         self.thresholds.close()
         self._readback.close()
         for memory in self._memory.values():

@@ -89,7 +89,7 @@ def examine_log(path: Path) -> LogReport:
         raise ArtifactError(
             f"cannot be read: {error.strerror or error}",
             where=str(path),
-            hint="give a log, such as that of `trtexec ... > build.log 2>&1`",
+            hint="give an engine, or a log such as that of `trtexec ... > build.log 2>&1`",
         ) from error
     return LogReport(passed.lines, diagnoses, passed.first_error_line)
 

@@ -50,7 +50,7 @@ TABLES = Tables(
         # A number or an enumerator that is compared and handed on
         **dict.fromkeys(("code", "severity"), PLAIN),
         # Of ours
-        **dict.fromkeys(("_", "log", "plugin", "reported", "stdout"), PLAIN),
+        **dict.fromkeys(("_", "log", "plugin", "recorder", "reported", "stdout"), PLAIN),
         # JSON, and arrays of whoever calls
         **dict.fromkeys(("images", "inputs", "outputs", "stream", "told"), PLAIN),
     },
@@ -58,6 +58,7 @@ TABLES = Tables(
         **dict.fromkeys(("load_module", "require_module"), MODULE),
         "_bare_context": "IExecutionContext",
         "_configured": "IBuilderConfig",
+        "_runtime_config": "IRuntimeConfig",
         # Of classes of ours, below TensorRT's
         **dict.fromkeys(("make_logger", "make_monitor", "make_recorder"), PLAIN),
         **dict.fromkeys(("_tensors", "get_error_code", "to_json"), PLAIN),
@@ -71,6 +72,7 @@ TABLES = Tables(
         "IBuilderConfig.get_timing_cache": "ITimingCache",
         "ICudaEngine.create_execution_context": "IExecutionContext",
         "ICudaEngine.create_execution_context_without_device_memory": "IExecutionContext",
+        "ICudaEngine.create_runtime_config": "IRuntimeConfig",
         "ICudaEngine.get_tensor_dtype": "DataType",
         "INetworkDefinition.get_input": "ITensor",
         "INetworkDefinition.get_layer": "ILayer",
@@ -119,6 +121,7 @@ _V8, _V10, _V11 = "8.6.1", "10.16.1.11", "11.4.0.106"
 _TARGETS = Gap((_V8, _V10, _V11), _is("has_targets"))
 _PROGRESS = Gap((_V8,), _is("has_progress"))
 _WEAK_TYPES = Gap((_V11, RTX), _is("is_strongly_typed", wanted=False))
+_SPECIALISED = Gap((_V8, _V10, _V11), _is("specialises_shapes"))
 _STRATEGY = Gap((_V8,), _is("has_allocation_strategy"))
 
 GAPS = {
@@ -130,6 +133,8 @@ GAPS = {
     "BuilderFlag.REQUIRE_USER_ALLOCATION": Gap((_V8, _V10, _V11)),
     "ComputeCapability": _TARGETS,
     "ComputeCapability.__members__": _TARGETS,
+    "DynamicShapesKernelSpecializationStrategy": _SPECIALISED,
+    "DynamicShapesKernelSpecializationStrategy.EAGER": _SPECIALISED,
     "ExecutionContextAllocationStrategy": _STRATEGY,
     "ExecutionContextAllocationStrategy.USER_MANAGED": _STRATEGY,
     "IBuilderConfig.num_compute_capabilities": _TARGETS,
@@ -140,6 +145,7 @@ GAPS = {
     "ICudaEngine.create_execution_context_without_device_memory": Gap(
         (_V11, RTX), _is("has_allocation_strategy", wanted=False)
     ),
+    "ICudaEngine.create_runtime_config": Gap((_V8,), _is("specialises_shapes")),
     "ICudaEngine.device_memory_size": Gap((_V11, RTX), _is("has_sized_memory", wanted=False)),
     "ICudaEngine.device_memory_size_v2": Gap((_V8,), _is("has_sized_memory")),
     "IExecutionContext.is_stream_capturable": Gap((_V8, _V10, _V11), _is("tells_capturable")),
@@ -158,6 +164,11 @@ GAPS = {
     "IProgressMonitor.phase_finish": _PROGRESS,
     "IProgressMonitor.phase_start": _PROGRESS,
     "IProgressMonitor.step_complete": _PROGRESS,
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy": _SPECIALISED,
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy=": _SPECIALISED,
+    "IRuntimeConfig.set_execution_context_allocation_strategy": Gap(
+        (_V8,), _is("specialises_shapes")
+    ),
     "ITensor.dtype=": _WEAK_TYPES,
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": Gap((_V11, RTX)),
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED": Gap((_V8,)),

@@ -202,7 +202,7 @@ def test_memory_is_allocated_once_and_freed(opened: Opened, tmp_path: Path) -> N
     assert (len(device.memory), len(device.pinned_memory)) == before
     device.waits.clear()
     session.close()
-    assert device.waits == [None]  # for runs of any stream
+    assert None in device.waits  # for runs of any stream
     assert all(memory.is_closed for memory in [*device.memory, *device.pinned_memory])
     with pytest.raises(ValueError, match="is closed"):
         session.run(images_of(model.meta.spec, 1))

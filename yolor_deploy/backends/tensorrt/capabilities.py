@@ -76,12 +76,14 @@ class RuntimeCapabilities:
         takes_sized_memory: Whether a context is told how much memory it is given.
         has_sized_memory: Whether an engine tells how much its contexts need as 64 bits.
         tells_capturable: Whether a context tells if it can be captured in a CUDA graph.
+        specialises_shapes: Whether kernels for a shape are compiled once it is known.
     """
 
     has_allocation_strategy: bool
     takes_sized_memory: bool
     has_sized_memory: bool
     tells_capturable: bool
+    specialises_shapes: bool
 
 
 def runtime_capabilities_of(module: Any) -> RuntimeCapabilities:
@@ -92,4 +94,5 @@ def runtime_capabilities_of(module: Any) -> RuntimeCapabilities:
         takes_sized_memory=hasattr(context, "set_device_memory"),
         has_sized_memory=hasattr(engine, "device_memory_size_v2"),
         tells_capturable=hasattr(context, "is_stream_capturable"),
+        specialises_shapes=hasattr(module, "DynamicShapesKernelSpecializationStrategy"),
     )

@@ -90,7 +90,7 @@ def build(trt: Any, request: Request, folder: Path, cancellation: Cancellation) 
         return Report(has.version, problem, log=log.errors, layers=network.num_layers)
     (folder / PLAN_FILE).write_bytes(plan)
     if request.timing_cache and has.has_timing_cache:
-        (folder / TIMING_CACHE_FILE).write_bytes(config.get_timing_cache().serialize())
+        _write_timing_cache(config, folder / TIMING_CACHE_FILE)
     return Report(
         has.version,
         log=log.errors,
@@ -144,15 +144,30 @@ def _configured(trt: Any, has: Capabilities, builder: Any, request: Request, fol
             config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
     _set_options(trt, config, request)
     if request.timing_cache and has.has_timing_cache:
-        kept = folder / TIMING_CACHE_FILE
-        cache = config.create_timing_cache(kept.read_bytes() if kept.exists() else b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        _read_timing_cache(config, folder / TIMING_CACHE_FILE)
     for shapes in request.profiles:
         profile = builder.create_optimization_profile()
         for name, three in shapes.items():
             profile.set_shape(name, *three)
         config.add_optimization_profile(profile)
     return config
+
+
+def _read_timing_cache(config: Any, kept: Path) -> None:
+    """Use what was timed before; what is damaged, or of another GPU, TensorRT refuses: start anew.
+
+    Source: ``IBuilderConfig::setTimingCache``, which returns false then, and attaches nothing.
+    """
+    for blob in (kept.read_bytes() if kept.exists() else b"", b""):
+        cache = config.create_timing_cache(blob)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return
+
+
+def _write_timing_cache(config: Any, path: Path) -> None:
+    cache = config.get_timing_cache()
+    if cache is not None:
+        path.write_bytes(cache.serialize())
 
 
 def _set_options(trt: Any, config: Any, request: Request) -> None:

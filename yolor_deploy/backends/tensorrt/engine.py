@@ -100,25 +100,32 @@ class Engine:
         """
         context = self._bare_context(memory)
         if context is None:
-            raise self.failure("cannot make a context")
-        context.error_recorder = self._recorder
-        if not context.set_optimization_profile_async(profile, stream):
-            said = self._said()
-            known = first_error("\n".join(said))
-            if known is not None and known.key == "profile-in-use":
-                return None
-            raise self._failure(f"refuses profile {profile}", said)
+            raise self._failure("cannot make a context", self._said(self._recorder))
+        recorder = make_recorder(self._trt)  # of its own: other contexts run in other threads
+        context.error_recorder = recorder
         shape = self.inputs[IMAGES].shape
-        if -1 in shape and not context.set_input_shape(IMAGES, (batch, *shape[1:])):
-            raise self.failure(f"refuses a batch of {batch}")
+        if -1 in shape:  # else there is no profile to take, and contexts need not share it
+            if not context.set_optimization_profile_async(profile, stream):
+                said = self._said(recorder)
+                known = first_error("\n".join(said))
+                if known is not None and known.key == "profile-in-use":
+                    return None
+                raise self._failure(f"refuses profile {profile}", said)
+            if not context.set_input_shape(IMAGES, (batch, *shape[1:])):
+                raise self._failure(f"refuses a batch of {batch}", self._said(recorder))
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
-                raise self.failure(f"refuses an address for {name}")
-        return Context(self, context, tells_capturable=self._has.tells_capturable)
+                raise self._failure(f"refuses an address for {name}", self._said(recorder))
+        return Context(self, context, recorder, tells_capturable=self._has.tells_capturable)
 
-    def failure(self, what: str) -> RunError:
-        """Return the error of what TensorRT refused, with what it said, which is forgotten then."""
-        return self._failure(what, self._said())
+    def failure(self, what: str, recorder: Any) -> RunError:
+        """Return the error of what TensorRT refused, with what it said, which is forgotten then.
+
+        Args:
+            what: It did not do.
+            recorder: Of the context.
+        """
+        return self._failure(what, self._said(recorder))
 
     def _failure(self, what: str, said: list[str]) -> RunError:
         known = first_error("\n".join(said))
@@ -128,22 +135,15 @@ class Engine:
             hint=known.remedy if known else "run `yolor-deploy doctor` with this engine",
         )
 
-    def require_no_error(self) -> None:
-        """Raise what was recorded since this was asked last.
-
-        Raises:
-            RunError: Something was.
-        """
-        if self._recorder.reported:
-            raise self.failure("failed")
-
-    def _said(self) -> list[str]:
-        said = [*self._recorder.take(), *self._log.errors]
-        self._log.errors.clear()
+    def _said(self, recorder: Any) -> list[str]:
+        """Return what was recorded; where nothing was, what was logged."""
+        said: list[str] = recorder.take()
+        if not said:
+            said, self._log.errors[:] = list(self._log.errors), []
         return said
 
     def _refusal(self, num_bytes: int, device: Device) -> ArtifactError | RunError:
-        said = self._said()
+        said = self._said(self._recorder)
         known = first_error("\n".join(said))
         hint = known.remedy if known else "build the engine again on this machine"
         problem = f"{self._name} refuses the plan: {first_cause(said)}"
@@ -155,7 +155,9 @@ class Engine:
 
     def _bare_context(self, memory: int) -> Any:
         engine, trt = self._engine, self._trt
-        if self._has.has_allocation_strategy:
+        if self._has.specialises_shapes:
+            context = engine.create_execution_context(self._runtime_config())
+        elif self._has.has_allocation_strategy:
             strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
             context = engine.create_execution_context(strategy)
         else:
@@ -167,6 +169,20 @@ class Engine:
         else:
             context.device_memory = memory
         return context
+
+    def _runtime_config(self) -> Any:
+        """Return what a context of TensorRT-RTX is told.
+
+        By itself it compiles kernels for a shape while others run in their place, and a CUDA graph
+        that was captured meanwhile would keep the others for good.
+        """
+        trt, config = self._trt, self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
+            trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        eager = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.dynamic_shapes_kernel_specialization_strategy = eager
+        return config
 
     def _tensors(self) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
         engine = self._engine
@@ -198,8 +214,11 @@ class Engine:
 class Context:
     """Runs an engine with one batch size, on memory that stays where it is."""
 
-    def __init__(self, engine: Engine, context: Any, *, tells_capturable: bool) -> None:
+    def __init__(
+        self, engine: Engine, context: Any, recorder: Any, *, tells_capturable: bool
+    ) -> None:
         self._engine = engine
+        self._recorder = recorder  # must outlive the context
         self._context = context
         self._tells_capturable = tells_capturable
 
@@ -214,5 +233,6 @@ class Context:
             RunError: TensorRT refuses, or recorded an error.
         """
         if not self._context.execute_async_v3(stream):
-            raise self._engine.failure("cannot run")
-        self._engine.require_no_error()
+            raise self._engine.failure("cannot run", self._recorder)
+        if self._recorder.reported:
+            raise self._engine.failure("failed", self._recorder)

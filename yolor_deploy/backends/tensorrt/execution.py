@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from yolor_deploy.backends.tensorrt.engine import Context
 from yolor_deploy.core.errors import ArtifactError, RunError
@@ -25,6 +25,7 @@ class Execution:
         nms: What runs behind it; None for nothing.
         maps: Addresses of the raw maps that it reads.
         batch: Images.
+        renewed: Makes another context: one whose capture failed is not used again.
         uses_graphs: Whether the second run is captured as a CUDA graph.
 
     Attributes:
@@ -39,9 +40,11 @@ class Execution:
         maps: Sequence[int],
         batch: int,
         *,
+        renewed: Callable[[int], Context],
         uses_graphs: bool,
     ) -> None:
-        self._context = context
+        self._context: Context | None = context
+        self._renewed = renewed
         self._device = device
         self._nms = nms
         self._maps = maps
@@ -54,7 +57,7 @@ class Execution:
     def launch(self, stream: int) -> None:
         """Run, in the order of a stream."""
         if self._graph is None and self._is_warm and self._wants_graph:
-            self._graph = self._captured()
+            self._graph = self._captured(stream)
         if self._graph is not None:
             self._graph.launch(stream)
         else:
@@ -62,19 +65,23 @@ class Execution:
             self._is_warm = True
 
     def _enqueue(self, stream: int) -> None:
+        assert self._context is not None
         self._context.enqueue(stream)
         if self._nms is not None:
             self._nms.enqueue(self._maps, self._batch, stream)
 
-    def _captured(self) -> Graph | None:
+    def _captured(self, stream: int) -> Graph | None:
         self._wants_graph = False  # it is tried once
+        assert self._context is not None
         if not self._context.is_capturable(self._device.stream):
             return None
         try:
             return self._device.capture(self._enqueue)
         except RunError as error:
             logger.warning("batch %d runs without a CUDA graph: %s", self._batch, error.problem)
-            return None
+        self._context = None  # first: its profile may be for one context alone
+        self._context = self._renewed(stream)
+        return None
 
 
 def profile_for(profiles: Sequence[BatchRange], batch: int, *, where: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -309,6 +310,7 @@ class TensorRTSession:
             self._nms,
             self._map_pointers(),
             batch,
+            renewed=partial(self._context, batch, profile),
             uses_graphs=self._uses_graphs,
         )
         self._executions[batch] = execution

@@ -111,11 +111,14 @@ BUILDING = (
     Entry(
         key="no-implementation-in-workspace",
         severity="error",
-        marks=("due to insufficient workspace",),
-        pattern=re.compile(r"due to insufficient workspace\. See verbose log"),
+        marks=("due to insufficient workspace", "within workspace limit"),
+        pattern=re.compile(
+            r"due to insufficient workspace\. See verbose log"
+            r"|no tactics to implement the operation within workspace limit"
+        ),
         cause="every way to compute a layer needs more scratch memory than the builder may use",
         remedy="build with a larger `--workspace`, or a smaller batch in `--profile`",
-        known="8.6 to 11",
+        known="8.6 to 11, RTX",
         source="text of libnvinfer 8.6",
     ),
     Entry(

@@ -204,10 +204,11 @@ class IBuilderConfig:
         """Return one."""
         return ITimingCache(kept)
 
-    def set_timing_cache(self, cache: ITimingCache, *, ignore_mismatch: bool) -> None:
+    def set_timing_cache(self, cache: ITimingCache, *, ignore_mismatch: bool) -> bool:
         """Take one."""
         assert not ignore_mismatch
         self.cache = cache
+        return True
 
     def get_timing_cache(self) -> ITimingCache:
         """Return it."""

@@ -193,7 +193,7 @@ class IExecutionContext:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         """Take a shape of the profile."""
         self._change("shape", name, shape)
-        assert self.profile is not None
+        assert self.profile is not None, "a dynamic shape before its profile"
         least, _, most = self.engine.profiles[self.profile][name]
         if not all(low <= side <= high for low, side, high in zip(least, shape, most, strict=True)):
             return self._refuse(f"Supplied binding dimension {shape} exceed min ~ max range")
