@@ -312,7 +312,8 @@ def test_files_are_opened_and_closed(
     """A path is loaded for the comparison, and freed after it."""
     opened: list[FakeSession] = []
 
-    def open_session(path: Path, *, for_accuracy: bool) -> FakeSession:
+    def open_session(path: Path, *, for_accuracy: bool, trust: bool) -> FakeSession:
+        assert not trust
         assert for_accuracy
         opened.append(model(name=Path(path).stem))
         return opened[-1]

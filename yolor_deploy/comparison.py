@@ -50,6 +50,7 @@ class DiffConfig:
         limits: A pair beyond them is drawn as moved or rescored.
         draw: Folder for a picture of each of the worst images; None: nothing is drawn.
         worst: How many images are drawn at most.
+        trust: Whether engines given by path are opened that are not the one of their passport.
 
     Raises:
         EvaluationError: A number is out of its range.
@@ -62,6 +63,7 @@ class DiffConfig:
     limits: DifferenceLimits = field(default_factory=DifferenceLimits)
     draw: Path | None = None
     worst: int = 10
+    trust: bool = False
 
     def __post_init__(self) -> None:
         if self.score_threshold is not None:
@@ -122,7 +124,7 @@ def compare_artifacts(
     if config.draw is not None:
         _require_safe_folder(images, config.draw)
     begin = time.perf_counter()
-    with _opened(a) as before, _opened(b) as after:
+    with _opened(a, config) as before, _opened(b, config) as after:
         _require_same_classes(before, after)
         report, worst = _compare(before, after, images, config, progress)
         class_names = before.artifact.meta.spec.class_names
@@ -196,12 +198,12 @@ def _case(
 
 
 @contextmanager
-def _opened(model: Path | str | Session) -> Iterator[Session]:
+def _opened(model: Path | str | Session, config: DiffConfig) -> Iterator[Session]:
     """Load an artifact for as long as the block runs; a session is only passed on."""
     if not isinstance(model, (str, Path)):
         yield model
         return
-    session = open_session(model, for_accuracy=True)
+    session = open_session(model, for_accuracy=True, trust=config.trust)
     try:
         yield session
     finally:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yolor_deploy.cli.choices import TrustOption
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,6 +59,7 @@ def diff(
     worst: Annotated[
         int, typer.Option(help="How many images are listed, and drawn with --draw.")
     ] = 10,
+    trust: TrustOption = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result here, as JSON.")
     ] = None,
@@ -82,7 +85,7 @@ def diff(
         max_iou_loss=max_iou_loss,
         max_rescored=max_rescored,
     )
-    config = DiffConfig(score_threshold, margin, iou, limits, draw, worst)
+    config = DiffConfig(score_threshold, margin, iou, limits, draw, worst, trust)
     files = find_images(images)
     if output is not None:
         require_writable(output, inputs=[before, after, *(file.path for file in files)])

@@ -380,7 +380,7 @@ def test_engine_is_built_in_a_folder_by_its_relative_path(
 
 
 def test_diff_takes_engines(engine: Artifact, tmp_path: Path) -> None:
-    """An engine of the same precision finds what its model finds."""
+    """An engine of the same precision finds what its model finds; a changed one needs trust."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     drawn(pictures)
@@ -391,3 +391,9 @@ def test_diff_takes_engines(engine: Artifact, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     value = json.loads(result.stdout)
     assert value["kept"] == value["boxes_before"] == value["boxes_after"] > 0
+    changed(engine, lambda passport: passport.update(plan_sha256="0" * 64))
+    again = ("diff", str(model), str(engine.path), "--images", str(pictures))
+    refused = invoke(*again)
+    assert refused.exit_code == 1
+    assert "--trust loads it all the same" in refused.stderr
+    assert invoke(*again, "--trust").exit_code == 0

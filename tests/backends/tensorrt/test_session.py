@@ -134,6 +134,8 @@ def test_runs_that_cannot_be_captured_go_on_without_a_graph(
 
     assert_same_detections(found, reference(model, images))
     assert caplog.text.count("runs without a CUDA graph") == 1
+    contexts = [call for call in trt.CALLS if call[0] == "profile"]
+    assert len(contexts) == 2  # the one whose capture failed is not used again
 
 
 def test_run_waits_once_and_run_device_never(opened: Opened, tmp_path: Path) -> None:
