@@ -67,6 +67,9 @@ def _examine_file(file: Path, as_json: bool) -> bool:
     from yolor_deploy.core.artifact import is_engine, looks_like_plan  # noqa: PLC0415
     from yolor_deploy.doctor import examine_engine  # noqa: PLC0415 - loads what it looks for
 
+    plan = file.with_suffix("")
+    if file.suffix == ".json" and is_engine(plan):  # its passport was named
+        file = plan
     if is_engine(file) or looks_like_plan(file):
         return _show_findings(examine_engine(file), {"file": str(file)}, as_json)
     return _explain_log(file, as_json)
