@@ -7,11 +7,17 @@ from typing import Any
 from yolor_deploy.core.spec import BatchRange, DetectorSpec
 
 
-def batch_text(batch: BatchRange) -> str:
-    """Return batch sizes in words."""
+def limits_text(batch: BatchRange) -> str:
+    """Return the smallest and largest batch in words."""
     if batch.is_static:
         return str(batch.minimum)
-    return f"{batch.minimum} to {batch.maximum}, best {batch.optimum}"
+    return f"{batch.minimum} to {batch.maximum}"
+
+
+def batch_text(batch: BatchRange) -> str:
+    """Return batch sizes in words."""
+    best = "" if batch.is_static else f", best {batch.optimum}"
+    return f"{limits_text(batch)}{best}"
 
 
 def facts_of_spec(spec: DetectorSpec) -> dict[str, Any]:

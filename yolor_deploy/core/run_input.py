@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.describe import limits_text
 from yolor_deploy.core.errors import ArtifactError
-from yolor_deploy.core.spec import BatchRange
 
 
 def require_images(artifact: Artifact, dtype: object, shape: Sequence[int]) -> None:
@@ -31,7 +31,7 @@ def require_images(artifact: Artifact, dtype: object, shape: Sequence[int]) -> N
     if not is_right:
         raise ArtifactError(
             f"images are {dtype} {list(shape)}, expected {spec.dtype} "
-            f"[{batch_text(batch)}, {', '.join(map(str, sides))}]",
+            f"[{limits_text(batch)}, {', '.join(map(str, sides))}]",
             where=str(artifact.path),
             hint="letterbox the images to this size, or export the model for another",
         )
@@ -61,10 +61,3 @@ def require_threshold(artifact: Artifact, name: str, value: float) -> None:
             where=str(artifact.path),
             hint="give a fraction, such as 0.25",
         )
-
-
-def batch_text(batch: BatchRange) -> str:
-    """Return a range of batch sizes as text."""
-    if batch.is_static:
-        return str(batch.minimum)
-    return f"{batch.minimum} to {batch.maximum}"

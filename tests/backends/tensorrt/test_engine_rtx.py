@@ -31,6 +31,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(built.artifact.path).read_bytes()
 
 
+def opened(plan: bytes) -> Engine:
+    """Load a plan as a session does."""
+    module, device = require_module("tensorrt_rtx"), HostDevice()
+    return Engine(module, "tensorrt_rtx", plan, where="model.engine", device=device)
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "problem", "hint"),
     [
@@ -48,13 +54,7 @@ def test_damaged_plans_are_refused_with_what_helps(
     damaged = (begin + plan[len(begin) :])[:end]
 
     with pytest.raises(ArtifactError, match=problem) as caught:
-        Engine(
-            require_module("tensorrt_rtx"),
-            "tensorrt_rtx",
-            damaged,
-            where="model.engine",
-            device=HostDevice(),
-        )
+        opened(damaged)
 
     assert "TensorRT-RTX 1." in caught.value.problem
     assert hint in caught.value.hint
@@ -64,12 +64,6 @@ def test_damaged_plans_are_refused_with_what_helps(
 def test_whole_plan_without_a_gpu_is_told_as_such(plan: bytes) -> None:
     """What CUDA says is the only error here, and it is not hidden."""
     with pytest.raises(ArtifactError, match="cudaError 35") as caught:
-        Engine(
-            require_module("tensorrt_rtx"),
-            "tensorrt_rtx",
-            plan,
-            where="model.engine",
-            device=HostDevice(),
-        )
+        opened(plan)
 
     assert "without a GPU" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from yolor_deploy.backends.tensorrt import NAMES, Flavour
@@ -12,12 +13,11 @@ from yolor_deploy.backends.tensorrt.hooks import make_logger, make_recorder
 from yolor_deploy.backends.tensorrt.messages import first_cause
 from yolor_deploy.backends.tensorrt.plugin import load_plugin
 from yolor_deploy.backends.tensorrt.request import NUMPY_NAMES
+from yolor_deploy.backends.tensorrt.signature import IMAGES
 from yolor_deploy.core.errors import ArtifactError, RunError
 from yolor_deploy.core.passport import TensorInfo
 from yolor_deploy.core.spec import BatchRange
 from yolor_deploy.cuda.device import Device
-
-IMAGES = "images"
 
 
 class Engine:
@@ -50,7 +50,7 @@ class Engine:
         *,
         where: str,
         device: Device,
-        plugin: Any = None,
+        plugin: Path | None = None,
     ) -> None:
         self._trt = module
         self._has = runtime_capabilities_of(module)

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from yolor_deploy.backends.tensorrt.engine import Context
+from yolor_deploy.core.describe import limits_text
 from yolor_deploy.core.errors import ArtifactError, RunError
-from yolor_deploy.core.run_input import batch_text
 from yolor_deploy.core.spec import BatchRange
 from yolor_deploy.cuda.device import Device, Graph
 from yolor_deploy.cuda.nms import DeviceNms
@@ -26,7 +26,6 @@ class Execution:
         maps: Addresses of the raw maps that it reads.
         batch: Images.
         renewed: Makes another context: one whose capture failed is not used again.
-        uses_graphs: Whether the second run is captured as a CUDA graph.
 
     Attributes:
         outputs: Of its runs, by stream.
@@ -41,7 +40,6 @@ class Execution:
         batch: int,
         *,
         renewed: Callable[[int], Context],
-        uses_graphs: bool,
     ) -> None:
         self._context: Context | None = context
         self._renewed = renewed
@@ -51,7 +49,7 @@ class Execution:
         self._batch = batch
         self.outputs: dict[int, DeviceOutputs] = {}
         self._graph: Graph | None = None
-        self._wants_graph = uses_graphs
+        self._wants_graph = True
         self._is_warm = False
 
     def launch(self, stream: int) -> None:
@@ -99,7 +97,7 @@ def profile_for(profiles: Sequence[BatchRange], batch: int, *, where: str) -> in
     """
     holding = [i for i, p in enumerate(profiles) if p.minimum <= batch <= p.maximum]
     if not holding:
-        ranges = " and ".join(map(batch_text, profiles))
+        ranges = " and ".join(map(limits_text, profiles))
         raise ArtifactError(
             f"batch of {batch}, the engine was built for {ranges}",
             where=where,

@@ -10,6 +10,7 @@ from yolor_deploy.backends.tensorrt import NAMES
 from yolor_deploy.backends.tensorrt.capabilities import Capabilities
 from yolor_deploy.backends.tensorrt.plugin import PACKAGED
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.describe import limits_text
 from yolor_deploy.core.errors import BuildError
 from yolor_deploy.core.passport import NmsWay
 from yolor_deploy.core.precision import Precision
@@ -199,9 +200,9 @@ def profiles_for(artifact: Artifact, options: EngineOptions) -> tuple[BatchRange
     own = artifact.meta.spec.input.batch
     for asked in options.profiles:
         if asked.minimum < own.minimum or asked.maximum > own.maximum:
-            fixed = f"{own.minimum} to {own.maximum}" if not own.is_static else str(own.minimum)
             raise BuildError(
-                f"batches of {asked.minimum} to {asked.maximum}, the model takes {fixed}",
+                f"batches of {asked.minimum} to {asked.maximum}, the model takes "
+                f"{limits_text(own)}",
                 where="--profile",
                 hint=f"export the model with --batch {asked.minimum}:{asked.optimum}:"
                 f"{asked.maximum}, or give a range within",

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from yolor_deploy.backends.tensorrt.engine import IMAGES, Context, Engine
+from yolor_deploy.backends.tensorrt.engine import Context, Engine
 from yolor_deploy.backends.tensorrt.execution import Execution, profile_for
-from yolor_deploy.backends.tensorrt.signature import require_signature
+from yolor_deploy.backends.tensorrt.signature import IMAGES, require_signature
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, RunError
 from yolor_deploy.core.nms import THRESHOLD_INPUTS
 from yolor_deploy.core.run_input import require_images, require_threshold
 from yolor_deploy.core.runtime import Array, RawOutput
-from yolor_deploy.core.spec import BatchRange, NmsConfig
+from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.cuda.device import Device, HostMemory, Memory, stream_handle
 from yolor_deploy.cuda.library import NmsLibrary
 from yolor_deploy.cuda.nms import DeviceNms
@@ -44,7 +44,6 @@ class TensorRTSession:
         artifact: Of the engine.
         engine: Its plan, loaded.
         device: The GPU that it is loaded on.
-        uses_graphs: Whether CUDA graphs are captured.
         library: Of the kernels that run behind a plan without post-processing; None for the one of
             the package.
 
@@ -60,13 +59,11 @@ class TensorRTSession:
         engine: Engine,
         device: Device,
         *,
-        uses_graphs: bool = True,
         library: NmsLibrary | None = None,
     ) -> None:
         self._artifact = artifact
         self._engine = engine
         self._device = device
-        self._uses_graphs = uses_graphs
         self._library = library
         self._signature = require_signature(artifact, engine.inputs, engine.outputs)
         self._max_batch = max(batch.maximum for batch in engine.profiles)
@@ -88,11 +85,6 @@ class TensorRTSession:
     def artifact(self) -> Artifact:
         """What was loaded."""
         return self._artifact
-
-    @property
-    def profiles(self) -> tuple[BatchRange, ...]:
-        """Batch sizes that the plan was optimised for."""
-        return self._engine.profiles
 
     @property
     def stream(self) -> int:
@@ -198,7 +190,6 @@ class TensorRTSession:
             self._artifact,
             self._engine,
             self._device.with_own_stream(),
-            uses_graphs=self._uses_graphs,
             library=self._library,
         )
 
@@ -311,7 +302,6 @@ class TensorRTSession:
             self._map_pointers(),
             batch,
             renewed=partial(self._context, batch, profile),
-            uses_graphs=self._uses_graphs,
         )
         self._executions[batch] = execution
         return execution

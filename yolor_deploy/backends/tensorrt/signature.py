@@ -13,7 +13,7 @@ from yolor_deploy.core.spec import DetectorSpec
 from yolor_deploy.cuda.library import output_shapes
 from yolor_deploy.cuda.structs import MapDtype
 
-_IMAGES = "images"
+IMAGES = "images"
 _MAP_DTYPES: Mapping[str, MapDtype] = {"float16": "float16", "float32": "float32"}
 
 
@@ -56,8 +56,8 @@ def require_signature(
     maps = output_names("raw", num_levels=len(meta.spec.levels))
     is_raw = meta.output == "detections" and set(outputs) == set(maps)
     expected = _expected_shapes(artifact, raw=is_raw or meta.output == "raw")
-    images = inputs.get(_IMAGES)
-    others = set(inputs) - {_IMAGES}
+    images = inputs.get(IMAGES)
+    others = set(inputs) - {IMAGES}
     has_thresholds = others == set(THRESHOLD_INPUTS)
     problem = None
     if images is None or images.dtype != meta.spec.input.dtype:
