@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 
 from tests.graph.tiny_graphs import FloatArray, tiny_spec, written_artifact
 from yolor_deploy.backends import BACKENDS, open_session
-from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend, granted_cores
+from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
@@ -258,32 +257,3 @@ def test_threads_do_not_change_results(artifact: Artifact, threads: int) -> None
 
     for name, values in expected.items():
         np.testing.assert_allclose(outputs[name], values, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        pytest.param({"cpu.max": "200000 100000"}, 2, id="v2"),
-        pytest.param({"cpu.max": "150000 100000"}, 2, id="v2-rounds-up"),
-        pytest.param({"cpu.max": "1000 100000"}, 1, id="v2-at-least-one"),
-        pytest.param({"cpu.max": "max 100000"}, 6, id="v2-unlimited"),
-        pytest.param(
-            {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3, id="v1"
-        ),
-        pytest.param(
-            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 6, id="v1-unlimited"
-        ),
-        pytest.param({"cpu.max": "1600000 100000"}, 6, id="more-than-the-affinity"),
-        pytest.param({}, 6, id="no-cgroup"),
-    ],
-)
-def test_granted_cores_follow_quota_and_affinity(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
-) -> None:
-    """The smaller of the affinity mask, six cores here, and the quota rounded up counts."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-
-    assert granted_cores(tmp_path) == cores

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolor_deploy.backends.onnxruntime import (
-    OnnxRuntimeBackend,
-    OnnxRuntimeSession,
-    granted_cores,
-)
+from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from yolor_deploy.backends.tensorrt.backend import TensorRTBackend
 from yolor_deploy.core.artifact import Artifact, is_engine, looks_like_plan
+from yolor_deploy.core.cgroup import granted_cores
 from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
-from yolor_deploy.core.runtime import Backend, Session
+from yolor_deploy.core.runtime import Backend, Instruments, Session
 
 BACKENDS: dict[str, Backend] = {
     OnnxRuntimeBackend.name: OnnxRuntimeBackend(),
@@ -77,6 +74,25 @@ def open_session(
             hint="leave out --device, or give the portable model that it was built from",
         )
     return BACKENDS[name].open(artifact, device=device, trust=trust)
+
+
+def instruments_for(session: Session) -> Instruments:
+    """Return what a session that ``open_session`` gave offers to a benchmark.
+
+    Close them before the session.
+    """
+    if isinstance(session, OnnxRuntimeSession):
+        from yolor_deploy.backends.onnxruntime.instruments import (  # noqa: PLC0415 - late
+            OnnxRuntimeInstruments,
+        )
+
+        return OnnxRuntimeInstruments(session)
+    from yolor_deploy.backends.tensorrt.instruments import TensorRTInstruments  # noqa: PLC0415
+    from yolor_deploy.backends.tensorrt.session import TensorRTSession  # noqa: PLC0415
+
+    if not isinstance(session, TensorRTSession):
+        raise TypeError(f"a {type(session).__name__} has no instruments")
+    return TensorRTInstruments(session)
 
 
 def open_for_accuracy(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -73,4 +74,155 @@ class Backend(Protocol):
             trust: Whether an engine is opened, which is code, that is not the one of its passport;
                 a model is none, and always is.
         """
+        ...
+
+
+Clock = Literal["host", "device"]
+"""What times are read from: the clock of the CPU, or events in the order of a GPU's stream."""
+
+STAGES = ("preprocess", "host_to_device", "model", "nms", "device_to_host")
+"""What an image goes through, in order; a backend leaves out what it does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConditions:
+    """Under which conditions a session runs: a latency means nothing without them.
+
+    Attributes:
+        runtime: Name and version, such as ``onnxruntime 1.32.0``.
+        device: As the runtime calls it, such as ``cpu`` or the name of a GPU.
+        threads: Of one run on the CPU; None on a GPU.
+        cuda_graph: Whether runs replay a CUDA graph; None where there is none.
+        waiting: How the host waits for the device: ``none`` where it computes itself.
+        nms: Where post-processing runs: ``graph``, ``plugin``, ``kernels`` behind, or ``none``.
+        plugin_sha256: Of the library with the plugin or the kernels; None without one.
+    """
+
+    runtime: str
+    device: str
+    threads: int | None = None
+    cuda_graph: bool | None = None
+    waiting: Literal["none", "spin", "blocking"] = "none"
+    nms: Literal["graph", "plugin", "kernels", "none"] = "graph"
+    plugin_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """What a runtime's own profile tells of one thing that it ran.
+
+    Attributes:
+        name: As the runtime calls it; of a fused layer all names, as it joins them.
+        ms: Milliseconds of one run, the median over the runs of the profile.
+    """
+
+    name: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Whether the clock sees work of known length: a clock that does not wait sees none.
+
+    Attributes:
+        clock: That was tested.
+        asked_ms: Length of each piece of work, milliseconds.
+        seen_ms: What the clock said of each.
+        passed: Whether each was seen within the tolerance.
+        note: How the work was made, and the tolerance.
+    """
+
+    clock: Clock
+    asked_ms: tuple[float, ...]
+    seen_ms: tuple[float, ...]
+    passed: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What this machine reaches at best, measured through the runtime itself.
+
+    Attributes:
+        gflops: 1e9 multiplications and additions a second, of a chain of matrix products.
+        gbytes_per_s: 1e9 bytes a second, read and written together, of a copy.
+        precision: Of the products, such as ``fp16``.
+        note: Sizes, and how it was measured.
+    """
+
+    gflops: float
+    gbytes_per_s: float
+    precision: str
+    note: str
+
+
+class Instruments(Protocol):
+    """What a session offers to a benchmark, beyond its outputs."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the times of ``run_stages`` are read from."""
+        ...
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages of ``run_stages``, a part of ``STAGES`` in their order."""
+        ...
+
+    @property
+    def pci_bus_id(self) -> str | None:
+        """Where the GPU is, such as ``0000:0b:00.0``; None where none is in use."""
+        ...
+
+    def conditions(self) -> RunConditions:
+        """Return how the session runs. Called after at least two runs."""
+        ...
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """Return bytes by kind: ``weights``, ``activations``, ``workspace``, ``io``; as known."""
+        ...
+
+    def run_stages(self, images: Array) -> tuple[Mapping[str, float], RawOutput]:
+        """Run one batch with every stage timed apart.
+
+        Args:
+            images: As ``Session.run`` takes them.
+
+        Returns:
+            Milliseconds by stage, and what ``Session.run`` returns.
+        """
+        ...
+
+    def run_nms(self, raw_maps: Sequence[Array]) -> tuple[float, RawOutput]:
+        """Run the post-processing alone, on raw maps in host memory; copies are not timed.
+
+        Args:
+            raw_maps: float32 [n, anchors * (5 + classes), h, w], finest stride first.
+
+        Returns:
+            Milliseconds, and the outputs.
+
+        Raises:
+            BackendUnavailableError: It cannot be run alone here; the error says why.
+        """
+        ...
+
+    def profile(self, images: Array, runs: int) -> tuple[LayerTime, ...]:
+        """Return the runtime's own profile of its layers, in the order in which they run."""
+        ...
+
+    def another(self) -> Session:
+        """Return a session of the same artifact that can run at the same time as this one."""
+        ...
+
+    def self_test(self) -> SelfTest:
+        """Show work of known length to the clock of ``run_stages``."""
+        ...
+
+    def peak(self) -> Peak:
+        """Measure what the machine reaches in the precision of the artifact, in some seconds."""
+        ...
+
+    def close(self) -> None:
+        """Free what was made for measuring; the session stays open."""
         ...

@@ -32,9 +32,10 @@ _PACKAGES = (
     _Package(("torch",), "export and verify", "export"),
     _Package(("safetensors",), "checkpoints of that format", "export"),
     _Package(("pycocotools",), "eval", "eval"),
-    _Package(("matplotlib",), "the picture of tune", "report"),
+    _Package(("matplotlib",), "the picture of tune, the page of bench", "report"),
     _Package(("cuda-core",), "post-processing on a GPU", "cuda"),
     _Package(("cuda-bindings",), "post-processing on a GPU", "cuda"),
+    _Package(("nvidia-ml-py",), "clocks and temperature of a GPU in bench", "cuda"),
     _Package(("pycuda",), "its arrays and streams are taken; nothing needs it", "pycuda"),
     _Package(
         ("tensorrt-rtx-cu13-bindings",), "a second parser and builder, no GPU", "tensorrt-rtx"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from yolor_deploy.backends.onnxruntime.session import OnnxRuntimeSession
-from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.cgroup import granted_cores
 from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "granted_cores"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession"]
 
 
 class OnnxRuntimeBackend:

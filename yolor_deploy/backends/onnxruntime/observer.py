@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from yolor_deploy.backends.onnxruntime.reference import session_of_model
-from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.cgroup import granted_cores
 from yolor_deploy.core.runtime import Array, FloatArray
 from yolor_deploy.graph.nms_head import detach_head
 from yolor_deploy.graph.read import read_model

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from yolor_deploy.backends.onnxruntime.session import inference_session
-from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact, output_names
+from yolor_deploy.core.cgroup import granted_cores
 from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.core.nms import THRESHOLD_INPUTS
 from yolor_deploy.core.runtime import Array, RawOutput

@@ -9,8 +9,8 @@ from typing import Any
 import onnx_ir as ir
 
 from yolor_deploy.backends.onnxruntime.session import OnnxRuntimeSession, inference_session
-from yolor_deploy.backends.onnxruntime.threads import granted_cores
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.cgroup import granted_cores
 from yolor_deploy.graph.as_reference import as_reference
 from yolor_deploy.graph.nms_head import raw_maps_of
 from yolor_deploy.graph.read import read_model

@@ -1,0 +1,170 @@
+"""Findings about the machine: what else it did, and what it kept the benchmark from doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Literal
+
+from yolor_deploy.measure.latency.record import Condition, CpuCondition, GpuCondition, Record
+from yolor_deploy.measure.latency.summary import Finding
+
+HARMLESS_REASONS = frozenset({"gpu_idle", "applications_clocks_setting"})
+"""Reasons of low clocks that are none to doubt: nothing to do, or clocks that the user has set."""
+
+QUOTA_SHARE = 0.001
+"""Of the time, that a quota may have stopped the process for: one such pause, which takes up to
+100 ms, is in one sample of a minute, and no figure but the maximum shows it."""
+
+FOREIGN_CORES = 0.25
+"""Of other processes or of the hypervisor: services of an idle machine take a tenth of a core."""
+
+FOREIGN_SHARE = 0.05
+"""Of the moments, that may be disturbed: less does not reach the median, and p90 hardly."""
+
+CLOCK_WARNING = 0.05
+"""Change of the SM clock: times follow the clock, and two steps of a boost are less."""
+
+CLOCK_INVALID = 0.15
+"""Change of the SM clock at which no figure belongs to one machine any more."""
+
+
+def throttled(record: Record) -> Iterator[Finding]:
+    """Name the reasons for which a GPU lowered its clocks, and the time that a quota took."""
+    reasons = sorted(
+        {
+            reason
+            for gpu in _gpus(_during(record))
+            for reason in gpu.throttle_reasons
+            if reason not in HARMLESS_REASONS
+        }
+    )
+    if reasons:
+        yield Finding("throttled", None, "invalid", f"the GPU throttled: {', '.join(reasons)}")
+    known = [c for c in _since_before(record) if c.cpu.throttled_s is not None]
+    if not known:
+        return
+    stopped_s = (known[-1].cpu.throttled_s or 0.0) - (known[0].cpu.throttled_s or 0.0)
+    seconds = known[-1].at_s - known[0].at_s
+    if stopped_s > 0:
+        yield Finding(
+            "throttled",
+            None,
+            "invalid" if stopped_s > QUOTA_SHARE * seconds else "warning",
+            f"a CPU quota stopped the process for {stopped_s:.3g} s of {seconds:.3g} s",
+        )
+
+
+def foreign_process(record: Record) -> Iterator[Finding]:
+    """Name the processes on the GPU, and the core time that others had."""
+    others = sorted({pid for gpu in _gpus(_during(record)) for pid in gpu.other_processes})
+    if others:
+        listed = ", ".join(map(str, others))
+        yield Finding("foreign-process", None, "invalid", f"others use the GPU: process {listed}")
+    drawing = sorted({pid for gpu in _gpus(_during(record)) for pid in gpu.graphics_processes})
+    if drawing:
+        listed = ", ".join(map(str, drawing))
+        yield Finding("foreign-process", None, "warning", f"others draw on the GPU: {listed}")
+    yield from _cores_taken(record, lambda cpu: cpu.busy_others, by="other processes")
+    yield from _cores_taken(record, lambda cpu: cpu.steal, by="the hypervisor")
+
+
+def clocks_changed(record: Record) -> Iterator[Finding]:
+    """Compare the clocks of the multiprocessors while samples were taken with their median."""
+    clocks = [
+        gpu.sm_clock_mhz
+        for gpu in _gpus([c for c in record.conditions if c.phase == "during"])
+        if gpu.sm_clock_mhz
+    ]
+    if not clocks:
+        return
+    usual = median(clocks)
+    furthest = max(clocks, key=lambda clock: abs(clock - usual))
+    change = abs(furthest - usual) / usual
+    if change > CLOCK_WARNING:
+        yield Finding(
+            "clocks-changed",
+            None,
+            "invalid" if change > CLOCK_INVALID else "warning",
+            f"the SM clock was {furthest:.0f} MHz once, {usual:.0f} MHz in the median",
+        )
+
+
+def ecc(record: Record) -> Iterator[Finding]:
+    """Count memory errors that were not corrected."""
+    counts = [gpu.ecc_errors for gpu in _gpus(record.conditions) if gpu.ecc_errors is not None]
+    if counts and counts[-1] > counts[0]:
+        text = f"{counts[-1] - counts[0]} memory errors that were not corrected"
+        yield Finding("ecc", None, "invalid", text)
+
+
+def battery(record: Record) -> Iterator[Finding]:
+    """Say if the machine ran on its battery, which lowers its clocks."""
+    if any(condition.cpu.on_battery for condition in record.conditions):
+        yield Finding("battery", None, "warning", "the machine ran on its battery")
+
+
+def governor(record: Record) -> Iterator[Finding]:
+    """Name the governors under which a processor that computes may be slow to raise its clock."""
+    names = {condition.cpu.governor for condition in record.conditions} - {None, "performance"}
+    if names and _is_on_cpu(record):
+        listed = ", ".join(sorted(name for name in names if name))
+        text = f"the governor of the CPU is {listed}, not performance"
+        yield Finding("governor", None, "warning", text)
+
+
+MACHINE_RULES: tuple[Callable[[Record], Iterator[Finding]], ...] = (
+    throttled,
+    foreign_process,
+    clocks_changed,
+    ecc,
+    battery,
+    governor,
+)
+
+
+def _cores_taken(
+    record: Record, cores_of: Callable[[CpuCondition], float | None], *, by: str
+) -> Iterator[Finding]:
+    """Report the moments at which more cores were taken than an idle machine takes.
+
+    The runs of a GPU need one core to be launched from: there it is a warning.
+    """
+    known = [
+        cores
+        for condition in record.conditions
+        if condition.phase != "before" and (cores := cores_of(condition.cpu)) is not None
+    ]
+    disturbed = [cores for cores in known if cores > FOREIGN_CORES]
+    if not disturbed:
+        return
+    severity: Literal["invalid", "warning"] = "warning"
+    if _is_on_cpu(record) and len(disturbed) > FOREIGN_SHARE * len(known):
+        severity = "invalid"
+    yield Finding(
+        "foreign-process",
+        None,
+        severity,
+        f"{by} took up to {max(disturbed):.2g} cores, "
+        f"more than {FOREIGN_CORES} at {len(disturbed)} of {len(known)} moments",
+    )
+
+
+def _is_on_cpu(record: Record) -> bool:
+    """Return whether some artifact computes on the CPU; its runs tell their threads."""
+    return any(subject.conditions.threads is not None for subject in record.subjects)
+
+
+def _during(record: Record) -> list[Condition]:
+    """Return the moments between samples; all, where a run was too short to have any."""
+    return [c for c in record.conditions if c.phase == "during"] or list(record.conditions)
+
+
+def _since_before(record: Record) -> list[Condition]:
+    """Return the moments from the last before the first sample on."""
+    before = [i for i, c in enumerate(record.conditions) if c.phase == "before"]
+    return list(record.conditions[max(before, default=0) :])
+
+
+def _gpus(conditions: Sequence[Condition]) -> list[GpuCondition]:
+    return [condition.gpu for condition in conditions if condition.gpu is not None]
