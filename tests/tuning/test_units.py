@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from yolor_deploy.tuning.units import multiply_adds_of, predicted_time, units_of
+from yolor_deploy.tuning.units import predicted_time, units_of
 
 Row = tuple[str, tuple[int, int, int, int], int]
 """Name, weight [out, in, height, width], side of the result."""
@@ -28,13 +28,6 @@ def network_of(rows: Sequence[Row]) -> ir.Model:
         node.outputs[0].shape = ir.Shape(["batch", weight_shape[0], side, side])
         nodes.append(node)
     return ir.Model(ir.Graph([], [], nodes=nodes, opset_imports={"": 17}), ir_version=8)
-
-
-def test_multiply_adds_are_counted_by_shape() -> None:
-    """Each value of the result takes one product per weight of its channel; the batch is one."""
-    network = network_of([("a.1", (8, 4, 3, 3), 10), ("a.2", (2, 1, 1, 1), 5)])
-
-    assert multiply_adds_of(network) == {"a.1": 8 * 10 * 10 * 4 * 9, "a.2": 50}
 
 
 def test_layers_are_units_of_their_own() -> None:

@@ -11,6 +11,7 @@ _DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _MANAGEMENT = "libnvidia-ml.so.1"
 _NAME_BYTES = 128
+_BUS_ID_BYTES = 16  # domain:bus:device.function, and its end
 _VERSION_BYTES = 80  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
 
 
@@ -65,6 +66,27 @@ def gpus(*, with_free_memory: bool = False) -> Driver:
     except OSError:
         return Driver(0, (), f"no NVIDIA driver: {_DRIVER} was not found")
     return replace(ask(library, with_free_memory=with_free_memory), version=_own_version())
+
+
+def pci_bus_id(ordinal: int, *, library: Any = None) -> str | None:
+    """Return where a GPU is, such as ``0000:65:00.0``, which NVML knows it by. Never raises.
+
+    Args:
+        ordinal: As CUDA counts.
+        library: The driver, or what stands in for it; None for the one of this machine.
+
+    Returns:
+        None without a driver, or without such a GPU.
+    """
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(_BUS_ID_BYTES)
+    try:
+        library = library or ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
+    if library.cuInit(0) != 0 or library.cuDeviceGet(ctypes.byref(device), ordinal) != 0:
+        return None
+    code = library.cuDeviceGetPCIBusId(text, _BUS_ID_BYTES, device)
+    return text.value.decode() if code == 0 else None
 
 
 def version_from(management: Any) -> str:

@@ -21,6 +21,7 @@ from yolor_deploy.calibration.images import CalibrationImages, find_calibration_
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import BackendUnavailableError, BuildError, EvaluationError
 from yolor_deploy.core.runtime import Array
+from yolor_deploy.graph.costs import multiply_adds_of
 from yolor_deploy.output_file import require_writable
 from yolor_deploy.precision_stages import lower, ranges_for
 from yolor_deploy.tuning.file import Tuning, TuningStore, UnitResult
@@ -34,7 +35,7 @@ from yolor_deploy.tuning.scores import (
 )
 from yolor_deploy.tuning.search import Budget, search
 from yolor_deploy.tuning.trials import TrialModels
-from yolor_deploy.tuning.units import multiply_adds_of, rate_of, units_of
+from yolor_deploy.tuning.units import rate_of, units_of
 
 logger = logging.getLogger(__name__)
 

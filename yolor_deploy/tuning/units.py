@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from yolor_deploy.core.precision import FloatKind, GraphTarget
+from yolor_deploy.graph.costs import multiply_adds_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,20 +40,6 @@ class Unit:
     name: str
     layers: tuple[str, ...]
     multiply_adds: int
-
-
-def multiply_adds_of(network: ir.Model) -> dict[str, int]:
-    """Return the multiply-adds of each convolution for one image, by name, in order."""
-    counts: dict[str, int] = {}
-    for node in network.graph:
-        if node.op_type == "Conv":
-            weight, result = node.inputs[1], node.outputs[0]
-            assert weight is not None
-            assert weight.shape is not None
-            assert result.shape is not None
-            kernel = math.prod(weight.shape.numpy()[1:])
-            counts[str(node.name)] = kernel * math.prod(map(_known, result.shape[1:]))
-    return counts
 
 
 def units_of(network: ir.Model, layers: Collection[str], by: Grouping) -> tuple[Unit, ...]:
@@ -117,8 +103,3 @@ def _runs_of_equal_size(network: ir.Model, layers: Sequence[str]) -> dict[str, l
         else:
             runs.append([name])
     return {run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}": run for run in runs}
-
-
-def _known(side: int | ir.SymbolicDim) -> int:
-    assert isinstance(side, int), "only the batch is dynamic"
-    return side

@@ -61,9 +61,20 @@ class CudaRuntime:
     def __init__(self, artifact: Artifact, device: RuntimeDevice, *, threads: int) -> None:
         require_kernels(artifact)
         require_gpu(device)
+        self._device = device
         self._where = f"{artifact.path} on {device.name}"
         self._session = session_on_gpu(artifact.path, device, threads=threads)
         require_signature(self._session, artifact)
+
+    @property
+    def device(self) -> RuntimeDevice:
+        """Which GPU."""
+        return self._device
+
+    @property
+    def inference_session(self) -> Any:
+        """The session of ONNX Runtime; what it raises is not ours."""
+        return self._session
 
     def get_outputs(self) -> Any:
         """Return what the network's outputs are, as ``InferenceSession`` does."""

@@ -16,6 +16,10 @@ from yolor_deploy.core.runtime import Array, RawOutput
 
 _ONLY_ERRORS = 3  # severity of ONNX Runtime's log; it warns of every input that has a default
 
+# Else the threads of a session wait in a loop for some 25 ms after a run, on cores that the next
+# stage, or another session, needs; runs one after the other take as long with it as without.
+_ALWAYS = {"session.force_spinning_stop": "1"}
+
 
 class OnnxRuntimeSession:
     """A ``core.runtime.Session`` of ONNX Runtime, on the CPU if not told otherwise.
@@ -38,12 +42,23 @@ class OnnxRuntimeSession:
             runtime = inference_session(artifact.path, threads=threads)
             require_signature(runtime, artifact)
         self._runtime = runtime
+        self._threads = threads
         self._names = [value.name for value in runtime.get_outputs()]
 
     @property
     def artifact(self) -> Artifact:
         """What was loaded."""
         return self._artifact
+
+    @property
+    def threads(self) -> int:
+        """Threads of one run."""
+        return self._threads
+
+    @property
+    def runtime(self) -> Any:
+        """What runs the network: an ``InferenceSession``, or a ``CudaRuntime``; None if closed."""
+        return self._runtime
 
     def run(
         self,
@@ -81,6 +96,7 @@ def inference_session(
     keeps_memory: bool = True,
     settings: Mapping[str, str] | None = None,
     providers: Sequence[Any] = ("CPUExecutionProvider",),
+    profile_prefix: Path | None = None,
 ) -> Any:
     """Load a model into ONNX Runtime, unchecked against its metadata.
 
@@ -90,6 +106,8 @@ def inference_session(
         keeps_memory: Whether memory of a run is kept for the next one.
         settings: Entries of the session's configuration.
         providers: Names, or names and options, of what computes it, the preferred one first.
+        profile_prefix: Where the time of every node is written, with a time and ``.json`` behind;
+            None for nowhere.
 
     Raises:
         ArtifactError: ONNX Runtime refuses the file.
@@ -110,10 +128,8 @@ def inference_session(
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _ONLY_ERRORS
     options.enable_cpu_mem_arena = keeps_memory
-    for key, value in (settings or {}).items():
-        options.add_session_config_entry(key, value)
+    _configure(options, settings or {}, profile_prefix)
     try:
         # Without its own second attempt, on the CPU, when a provider fails.
         return onnxruntime.InferenceSession(
@@ -125,6 +141,15 @@ def inference_session(
             where=str(path),
             hint="export the model again; keep the file of external data, if any, beside it",
         ) from error
+
+
+def _configure(options: Any, settings: Mapping[str, str], profile_prefix: Path | None) -> None:
+    options.log_severity_level = _ONLY_ERRORS
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
+    for key, value in {**_ALWAYS, **settings}.items():
+        options.add_session_config_entry(key, value)
 
 
 def require_signature(runtime: Any, artifact: Artifact) -> None:
