@@ -11,10 +11,65 @@ import numpy.typing as npt
 
 from yolor_deploy.core.errors import RunError
 from yolor_deploy.cuda.arrays import ArrayView
-from yolor_deploy.cuda.device import Graph, Memory
+from yolor_deploy.cuda.device import Graph, Memory, Waiting
+from yolor_deploy.cuda.events import Event
+from yolor_deploy.cuda.kernels import Kernel
 from yolor_deploy.cuda.library import NmsCall, NmsLibrary
 
 OWN_STREAM = 77
+
+
+class HostClock:
+    """The time of a device, which stands until something takes some."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+
+    def advance(self, ms: float) -> None:
+        """Let some pass."""
+        self.now_ms += ms
+
+
+class HostEvent:
+    """A moment of that time."""
+
+    def __init__(self, device: HostDevice) -> None:
+        self.device = device
+        self.at_ms: float | None = None
+        self.is_closed = False
+
+    def record(self, stream: int) -> None:
+        """Take it, unless the device's events see nothing."""
+        assert stream
+        self.device.records.append(stream)
+        self.at_ms = 0.0 if self.device.is_blind else self.device.clock.now_ms
+
+    def synchronize(self) -> None:
+        """Everything is done at once here."""
+        assert self.at_ms is not None
+
+    def ms_since(self, earlier: Event) -> float:
+        """Return what passed."""
+        assert isinstance(earlier, HostEvent)
+        assert self.at_ms is not None
+        assert earlier.at_ms is not None
+        return self.at_ms - earlier.at_ms
+
+    def close(self) -> None:
+        """Note that it was freed."""
+        self.is_closed = True
+
+
+class HostKernel:
+    """Takes as many nanoseconds as it is told, on a device that may run late."""
+
+    def __init__(self, device: HostDevice) -> None:
+        self.device = device
+
+    def launch(self, stream: int, value: int) -> None:
+        """Let them pass."""
+        assert stream
+        self.device.clock.advance(value / 1e6 * self.device.slowness)
 
 
 class HostMemory:
@@ -67,6 +122,17 @@ class HostDevice:
         self.waits: list[int | None] = []
         self.times_current = 0
         self.ordered_views: list[tuple[int, bool]] = []
+        self.clock = HostClock()
+        self.copy_ms = 0.0
+        self.is_blind = False
+        self.slowness = 1.0
+        self.compiles = True
+        self.records: list[int] = []
+        self.events: list[HostEvent] = []
+        self.name = "host"
+        self.compute_capability = "9.0"
+        self.pci_bus_id = "0000:01:00.0"
+        self.waiting: Waiting = "spin"
 
     def allocate(self, num_bytes: int) -> Memory:
         """Return memory as long as there is some."""
@@ -85,6 +151,7 @@ class HostDevice:
         """Copy at once."""
         assert stream
         self.copies.append((target, source, num_bytes))
+        self.clock.advance(self.copy_ms)
         ctypes.memmove(target, source, num_bytes)
 
     def memory_bytes(self) -> tuple[int, int]:
@@ -114,6 +181,18 @@ class HostDevice:
         """Keep the work."""
         return HostGraph(work)
 
+    def event(self) -> Event:
+        """Return a moment of the clock."""
+        self.events.append(HostEvent(self))
+        return self.events[-1]
+
+    def kernel(self, ptx: str, name: str) -> Kernel:
+        """Return one that takes time, whatever its text."""
+        assert name in ptx
+        if not self.compiles:
+            raise RunError(f"{name} is not compiled", where="test", hint="none")
+        return HostKernel(self)
+
     def synchronize(self, stream: int | None) -> None:
         """Everything is done at once here."""
         assert stream != 0
@@ -121,9 +200,21 @@ class HostDevice:
 
 
 class HostLaunches(NmsLibrary):
-    """The library, which takes the host for its GPU."""
+    """The library, which takes the host for its GPU.
+
+    Attributes:
+        elapses: Called at each launch.
+    """
+
+    elapses: Callable[[], None] = staticmethod(lambda: None)
+
+    @property
+    def cuda_architectures(self) -> tuple[str, ...]:
+        """The host's."""
+        return ("host",)
 
     def launch(self, call: NmsCall, *, stream: int) -> None:
         """Detect on the host."""
         assert stream
+        self.elapses()
         self.run_on_host(call)

@@ -19,6 +19,8 @@ from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.cuda.device import CudaDevice
 from yolor_deploy.cuda.library import NmsLibrary
 from yolor_deploy.cuda.nms import DeviceNms
+from yolor_deploy.cuda.spin import ASKED_MS, Spin, self_test
+from yolor_deploy.cuda.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.gpu
 
@@ -105,3 +107,55 @@ def test_too_much_memory_says_how_much(request: pytest.FixtureRequest) -> None:
 
     with pytest.raises(RunError, match=r"no [0-9.]+ MiB left"):
         DeviceNms(SPEC, config, max_batch=65536, library=library, device=CudaDevice())
+
+
+def test_events_see_work_of_known_length() -> None:
+    """The kernel is compiled by the driver, and lasts as long as it is asked to."""
+    device = CudaDevice()
+
+    found = self_test(device, device.stream)
+
+    assert found.passed, found
+    assert len(found.seen_ms) == len(ASKED_MS)
+
+
+def test_times_do_not_include_what_came_before_the_first_mark() -> None:
+    """What is queued before is waited for in the order of the stream, and not timed."""
+    device = CudaDevice()
+    spin = Spin(device)
+    watch = Stopwatch(device, device.stream)
+    spin.launch(20.0, device.stream)
+
+    watch.begin()
+    watch.mark()
+    spin.launch(5.0, device.stream)
+    watch.mark()
+    nothing, five = watch.ms()
+    watch.close()
+
+    assert nothing < 1.0
+    assert five == pytest.approx(5.0, abs=1.2)
+
+
+def test_facts_of_the_gpu_are_told() -> None:
+    """NVML finds the GPU where it is said to be; a context of ours was made without asking."""
+    device = CudaDevice()
+
+    major, minor = device.compute_capability.split(".")
+    assert int(major) >= 5
+    assert minor.isdigit()
+    assert device.waiting == "spin"
+    pynvml = pytest.importorskip("pynvml")
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByPciBusId(device.pci_bus_id.encode())
+    assert pynvml.nvmlDeviceGetName(handle) == device.name
+    pynvml.nvmlShutdown()
+
+
+def test_a_text_that_is_no_kernel_is_refused() -> None:
+    """The driver's compiler says no, and the GPU can be used all the same."""
+    device = CudaDevice()
+
+    with pytest.raises(RunError, match="does not compile the kernel spin"):
+        device.kernel(".version 6.0\nnonsense", "spin")
+    assert self_test(device, device.stream).passed

@@ -7,19 +7,27 @@ machine without a GPU.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from yolor_deploy.core.errors import BackendUnavailableError, RunError
 from yolor_deploy.cuda.arrays import ArrayView, view_of
+from yolor_deploy.cuda.events import CudaEvent, Event
+from yolor_deploy.cuda.failure import gpu_failure
+from yolor_deploy.cuda.kernels import CudaKernel, Kernel
+from yolor_deploy.cuda.memory import CudaMemory, PinnedMemory
 
 INSTALL_HINT = "pip install 'yolor-deploy[cuda]', on a machine with an NVIDIA driver"
 _LEGACY_STREAM = 1  # what the CUDA array interface calls the stream that CUDA calls 0
 _NO_ORDERING = -1  # of the CUDA array interface, and of DLPack
+_SCHEDULING = 7  # CU_CTX_SCHED_MASK
+_BLOCKING = 4  # CU_CTX_SCHED_BLOCKING_SYNC
+
+Waiting = Literal["spin", "blocking"]
+"""What a thread does that waits for a GPU: it asks all the time, or it sleeps."""
 
 
 class Memory(Protocol):
@@ -73,6 +81,26 @@ class Device(Protocol):
         """Handle of a stream of its own."""
         ...
 
+    @property
+    def name(self) -> str:
+        """The GPU's name."""
+        ...
+
+    @property
+    def compute_capability(self) -> str:
+        """As it is written, such as ``9.0``."""
+        ...
+
+    @property
+    def pci_bus_id(self) -> str:
+        """Where it is, such as ``0000:65:00.0``: NVML knows it by that."""
+        ...
+
+    @property
+    def waiting(self) -> Waiting:
+        """What a thread does that waits for it."""
+        ...
+
     def allocate(self, num_bytes: int) -> Memory:
         """Return memory.
 
@@ -123,6 +151,18 @@ class Device(Protocol):
 
         Raises:
             RunError: It cannot be captured.
+        """
+        ...
+
+    def event(self) -> Event:
+        """Return a moment that is still to be recorded."""
+        ...
+
+    def kernel(self, ptx: str, name: str) -> Kernel:
+        """Return a kernel that the driver compiles.
+
+        Raises:
+            RunError: It does not.
         """
         ...
 
@@ -209,6 +249,30 @@ class CudaDevice:
         """The GPU's name."""
         return str(self._device.name)
 
+    @property
+    def compute_capability(self) -> str:
+        """As it is written, such as ``9.0``."""
+        major, minor = self._device.compute_capability
+        return f"{major}.{minor}"
+
+    @property
+    def pci_bus_id(self) -> str:
+        """Where it is; see ``Device.pci_bus_id``."""
+        return str(self._device.pci_bus_id)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits; see ``Device.waiting``.
+
+        A context that was made without asking, as cuda.core's, spins unless there are more contexts
+        than processors; on Jetson CUDA decides by the power profile, and tells nothing of it.
+
+        Source: CUDA driver API, ``cuCtxCreate``: ``CU_CTX_SCHED_AUTO``.
+        """
+        code, flags = self._driver.cuCtxGetFlags()
+        is_blocking = int(code) == 0 and int(flags) & _SCHEDULING == _BLOCKING
+        return "blocking" if is_blocking else "spin"
+
     def allocate(self, num_bytes: int) -> Memory:
         """Return memory; see ``Device.allocate``."""
         try:
@@ -222,7 +286,7 @@ class CudaDevice:
                 where=self.name,
                 hint="give smaller batches or fewer candidates, or end other programs on this GPU",
             ) from error
-        return _CudaMemory(self, buffer)
+        return CudaMemory(buffer, self.stream_of)
 
     def pinned(self, num_bytes: int) -> HostMemory:
         """Return page-locked host memory; see ``Device.pinned``."""
@@ -234,13 +298,13 @@ class CudaDevice:
                 where=self.name,
                 hint="give smaller batches, or end other programs",
             ) from error
-        return _PinnedMemory(buffer)
+        return PinnedMemory(buffer)
 
     def copy(self, target: int, source: int, num_bytes: int, stream: int) -> None:
         """Copy; see ``Device.copy``."""
         (code,) = self._driver.cuMemcpyAsync(target, source, num_bytes, stream)
         if int(code) != 0:
-            raise _failure(self.name, f"a copy of {num_bytes} bytes: {code.name}")
+            raise gpu_failure(self.name, f"a copy of {num_bytes} bytes: {code.name}")
 
     def memory_bytes(self) -> tuple[int, int]:
         """Return free and total memory; see ``Device.memory_bytes``."""
@@ -283,6 +347,24 @@ class CudaDevice:
                 hint="run it without one",
             ) from error
 
+    def event(self) -> Event:
+        """Return a moment; see ``Device.event``."""
+        options = self._core.EventOptions(timing_enabled=True)
+        return CudaEvent(self._device.create_event(options), self.stream_of, self.name)
+
+    def kernel(self, ptx: str, name: str) -> Kernel:
+        """Return a kernel; see ``Device.kernel``."""
+        try:
+            code = self._core.ObjectCode.from_ptx(ptx.encode(), name=name)
+            found = code.get_kernel(name)
+        except Exception as error:
+            raise RunError(
+                f"the driver does not compile the kernel {name}: {error}",
+                where=self.name,
+                hint="unset CUDA_DISABLE_PTX_JIT, or install a newer driver",
+            ) from error
+        return CudaKernel(self._core, found, self.stream_of, self.name)
+
     def synchronize(self, stream: int | None) -> None:
         """Wait; see ``Device.synchronize``."""
         try:
@@ -291,37 +373,13 @@ class CudaDevice:
             else:
                 self.stream_of(stream).sync()
         except Exception as error:
-            raise _failure(self.name, str(error)) from error
+            raise gpu_failure(self.name, str(error)) from error
 
     def stream_of(self, handle: int) -> Any:
         """Return cuda.core's object for a stream; made once, since that takes its time."""
         if handle not in self._streams:
             self._streams[handle] = self._core.Stream.from_handle(handle)
         return self._streams[handle]
-
-
-class _CudaMemory:
-    def __init__(self, device: CudaDevice, buffer: Any) -> None:
-        self._device = device
-        self._buffer = buffer
-        self.pointer = int(buffer.handle)
-
-    def fill(self, value: bytes, stream: int) -> None:
-        self._buffer.fill(value, stream=self._device.stream_of(stream))
-
-    def close(self) -> None:
-        self._buffer.close()
-
-
-class _PinnedMemory:
-    def __init__(self, buffer: Any) -> None:
-        self._buffer = buffer
-        self.pointer = int(buffer.handle)
-        host = (ctypes.c_uint8 * int(buffer.size)).from_address(self.pointer)
-        self.array: npt.NDArray[np.uint8] = np.frombuffer(memoryview(host), np.uint8)
-
-    def close(self) -> None:
-        self._buffer.close()
 
 
 class _CudaGraph:
@@ -331,12 +389,3 @@ class _CudaGraph:
 
     def launch(self, stream: int) -> None:
         self._graph.launch(self._device.stream_of(stream))
-
-
-def _failure(name: str, problem: str) -> RunError:
-    return RunError(
-        f"the GPU failed: {problem}",
-        where=name,
-        hint="start the process again, which cannot use this GPU any more; then run "
-        "`yolor-deploy doctor`",
-    )

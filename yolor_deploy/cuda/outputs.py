@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +59,21 @@ class Readback:
         self._device = device
         self._memory: dict[str, HostMemory] = {}
 
-    def read(self, arrays: Mapping[str, DeviceArray], stream: int) -> RawOutput:
+    def read(
+        self,
+        arrays: Mapping[str, DeviceArray],
+        stream: int,
+        *,
+        queued: Callable[[], None] = lambda: None,
+    ) -> RawOutput:
         """Return arrays in host memory, after all that was given to the stream before.
 
         This waits, once.
+
+        Args:
+            arrays: By name.
+            stream: Handle.
+            queued: Called when the stream has been given the copies, before the wait.
 
         Raises:
             RunError: The GPU failed.
@@ -71,6 +82,7 @@ class Readback:
         for name, array in arrays.items():
             host = self._host(name, array.num_bytes)
             self._device.copy(host.pointer, array.pointer, array.num_bytes, stream)
+        queued()
         self._device.synchronize(stream)
         return {
             name: self._memory[name]
@@ -113,10 +125,13 @@ class DeviceOutputs:
         self._stream = stream
         self._readback = readback
 
-    def to_host(self) -> RawOutput:
+    def to_host(self, *, queued: Callable[[], None] = lambda: None) -> RawOutput:
         """Wait for the run, and return its outputs in host memory.
+
+        Args:
+            queued: Called when the stream has been given the copies, before the wait.
 
         Raises:
             RunError: The GPU failed.
         """
-        return self._readback.read(self.arrays, self._stream)
+        return self._readback.read(self.arrays, self._stream, queued=queued)

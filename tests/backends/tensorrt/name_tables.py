@@ -50,7 +50,9 @@ TABLES = Tables(
         # A number or an enumerator that is compared and handed on
         **dict.fromkeys(("code", "severity"), PLAIN),
         # Of ours
-        **dict.fromkeys(("_", "log", "plugin", "recorder", "reported", "stdout"), PLAIN),
+        **dict.fromkeys(
+            ("_", "log", "plugin", "profiler", "recorder", "reported", "stdout"), PLAIN
+        ),
         # JSON, and arrays of whoever calls
         **dict.fromkeys(("images", "inputs", "outputs", "stream", "told"), PLAIN),
     },
@@ -60,7 +62,7 @@ TABLES = Tables(
         "_configured": "IBuilderConfig",
         "_runtime_config": "IRuntimeConfig",
         # Of classes of ours, below TensorRT's
-        **dict.fromkeys(("make_logger", "make_monitor", "make_recorder"), PLAIN),
+        **dict.fromkeys(("make_logger", "make_monitor", "make_profiler", "make_recorder"), PLAIN),
         **dict.fromkeys(("_tensors", "get_error_code", "to_json"), PLAIN),
     },
     returns={
@@ -88,7 +90,7 @@ TABLES = Tables(
             sorted(set(build._TYPES_OF_MAPS.values()))
         ),
     },
-    own=LOOKED_UP | {"IErrorRecorder.take"},
+    own=LOOKED_UP | {"IErrorRecorder.take", "IProfiler.take"},
 )
 
 
@@ -123,6 +125,7 @@ _PROGRESS = Gap((_V8,), _is("has_progress"))
 _WEAK_TYPES = Gap((_V11, RTX), _is("is_strongly_typed", wanted=False))
 _SPECIALISED = Gap((_V8, _V10, _V11), _is("specialises_shapes"))
 _STRATEGY = Gap((_V8,), _is("has_allocation_strategy"))
+_STATISTICS = Gap((_V8,), _is("has_statistics"))
 
 GAPS = {
     "BuilderFlag.BF16": Gap((_V8, _V11, RTX), _flag("BF16")),
@@ -135,6 +138,8 @@ GAPS = {
     "ComputeCapability.__members__": _TARGETS,
     "DynamicShapesKernelSpecializationStrategy": _SPECIALISED,
     "DynamicShapesKernelSpecializationStrategy.EAGER": _SPECIALISED,
+    "EngineStat": _STATISTICS,
+    "EngineStat.TOTAL_WEIGHTS_SIZE": _STATISTICS,
     "ExecutionContextAllocationStrategy": _STRATEGY,
     "ExecutionContextAllocationStrategy.USER_MANAGED": _STRATEGY,
     "IBuilderConfig.num_compute_capabilities": _TARGETS,
@@ -148,6 +153,7 @@ GAPS = {
     "ICudaEngine.create_runtime_config": Gap((_V8,), _is("specialises_shapes")),
     "ICudaEngine.device_memory_size": Gap((_V11, RTX), _is("has_sized_memory", wanted=False)),
     "ICudaEngine.device_memory_size_v2": Gap((_V8,), _is("has_sized_memory")),
+    "ICudaEngine.get_engine_stat": _STATISTICS,
     "IExecutionContext.is_stream_capturable": Gap((_V8, _V10, _V11), _is("tells_capturable")),
     "IExecutionContext.set_device_memory": Gap((_V8,), _is("takes_sized_memory")),
     "ILayer.precision": _WEAK_TYPES,

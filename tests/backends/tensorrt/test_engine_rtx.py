@@ -12,6 +12,7 @@ from yolor_deploy.backends.tensorrt import require_module
 from yolor_deploy.backends.tensorrt.build import build_engine
 from yolor_deploy.backends.tensorrt.engine import Engine
 from yolor_deploy.backends.tensorrt.options import EngineOptions
+from yolor_deploy.backends.tensorrt.peak import PeakLoad, PeakPrecision, chain_plan
 from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.cuda.driver import gpus
 
@@ -58,6 +59,19 @@ def test_damaged_plans_are_refused_with_what_helps(
 
     assert "TensorRT-RTX 1." in caught.value.problem
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "precision", [PeakPrecision("fp16", tf32=False), PeakPrecision("fp32", tf32=True)]
+)
+def test_chain_of_products_is_built_for_a_gpu(precision: PeakPrecision) -> None:
+    """The network that a peak is measured with is one that TensorRT takes."""
+    device = HostDevice()
+    device.compute_capability = "8.6"
+
+    built = chain_plan("tensorrt_rtx", device, precision, PeakLoad(side=256, links=3))
+
+    assert len(built) > 256 * 256  # the weights are in it
 
 
 @pytest.mark.skipif(gpus().problem is None, reason="there is a GPU")

@@ -14,13 +14,16 @@ import pytest
 
 from tests.backends.artifacts import NMS
 from tests.backends.tensorrt.engines import assert_same_detections, images_of, model_of, reference
+from tests.plugins.test_nms_host import assert_same_bits, drawn_maps
 from yolor_deploy.backends import tensorrt
 from yolor_deploy.backends.tensorrt.build import build_engine
+from yolor_deploy.backends.tensorrt.instruments import TensorRTInstruments
 from yolor_deploy.backends.tensorrt.open import open_engine
 from yolor_deploy.backends.tensorrt.options import EngineOptions
 from yolor_deploy.backends.tensorrt.plugin import PACKAGED
 from yolor_deploy.backends.tensorrt.session import TensorRTSession
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.nms_exact import exact_detections
 from yolor_deploy.core.passport import NmsWay
 from yolor_deploy.cuda.device import CudaDevice
 
@@ -104,6 +107,70 @@ def test_clones_run_in_threads_and_memory_does_not_grow(
     assert not failures, failures
     assert CudaDevice().memory_bytes()[0] >= free - 2**20
     sessions[1].close()
+
+
+def test_stages_add_up_to_a_run(session: TensorRTSession, model: Artifact) -> None:
+    """Outputs are those of a run; each stage takes time, and graphs are replayed."""
+    images = images_of(model.meta.spec, 2)
+    for _ in range(3):
+        session.run(images)
+    instruments = TensorRTInstruments(session)
+
+    for _ in range(3):
+        times, found = instruments.run_stages(images)
+
+        assert tuple(times) == instruments.stages
+        assert all(0.0 < ms < 1000.0 for ms in times.values())
+        assert_same_detections(found, reference(model, images))
+    assert instruments.conditions().runtime.startswith("tensorrt ")
+    assert_same_detections(session.run(images), reference(model, images))
+    instruments.close()
+
+
+def test_profile_tells_layers_of_the_network(session: TensorRTSession, model: Artifact) -> None:
+    """Names of nodes are in those of the layers; the session runs on as before."""
+    images = images_of(model.meta.spec, 2)
+    for _ in range(3):
+        session.run(images)
+    used_graphs = session.uses_graphs
+    instruments = TensorRTInstruments(session)
+
+    found = instruments.profile(images, 5)
+
+    assert found
+    assert all(layer.ms >= 0.0 for layer in found)
+    assert any(word in layer.name for layer in found for word in ("stem", "down", "detect"))
+    assert_same_detections(session.run(images), reference(model, images))
+    assert session.uses_graphs is used_graphs
+    instruments.close()
+
+
+def test_instruments_prove_their_clock_and_measure_the_peak(session: TensorRTSession) -> None:
+    """A GPU that runs TensorRT computes and copies more than a processor does."""
+    instruments = TensorRTInstruments(session)
+
+    assert instruments.self_test().passed
+    found = instruments.peak()
+
+    assert found.gflops > 500.0
+    assert found.gbytes_per_s > 20.0
+    memory = instruments.memory_bytes()
+    assert all(num_bytes >= 0 for num_bytes in memory.values())
+    assert memory["weights"] > 0
+    instruments.close()
+
+
+def test_post_processing_runs_alone(session: TensorRTSession, model: Artifact) -> None:
+    """On maps of ours, with the rows of the reference, whatever is in the engine."""
+    instruments = TensorRTInstruments(session)
+    for seed, batch in enumerate((2, 8, 2)):
+        maps = drawn_maps(model.meta.spec, seed, batch=batch)
+
+        ms, found = instruments.run_nms(maps)
+
+        assert 0.0 < ms < 100.0
+        assert_same_bits(found, exact_detections(maps, model.meta.spec, NMS))
+    instruments.close()
 
 
 def _on_device(library: str) -> Callable[[Any], tuple[Any, Any]]:

@@ -101,7 +101,7 @@ def test_each_batch_size_is_captured_once_on_its_second_run(
         *[(1, plain), (1, captured), (1, plain), (1, plain)],
         *[(4, plain), (4, captured), (4, plain), (1, plain)],
     ]
-    assert session._device.launches == 4  # type: ignore[attr-defined]
+    assert session.device.launches == 4  # type: ignore[attr-defined]
 
 
 def test_context_is_told_everything_before_its_first_run(
@@ -142,7 +142,7 @@ def test_run_waits_once_and_run_device_never(opened: Opened, tmp_path: Path) -> 
     """Nothing is hidden: a device run returns at once."""
     model = model_of(tmp_path)
     session = opened(model)
-    device: Any = session._device
+    device: Any = session.device
     images = images_of(model.meta.spec, 2)
     for _ in range(3):
         device.waits.clear()
@@ -180,7 +180,7 @@ def test_run_device_does_not_copy_what_is_in_its_own_input(opened: Opened, tmp_p
     memory = (ctypes.c_uint8 * own.num_bytes).from_address(own.pointer)
     inside = np.frombuffer(memoryview(memory), own.dtype).reshape(own.shape)
     inside[:] = images
-    device: Any = session._device
+    device: Any = session.device
     device.copies.clear()
 
     found = session.run_device(inside)
@@ -193,7 +193,7 @@ def test_memory_is_allocated_once_and_freed(opened: Opened, tmp_path: Path) -> N
     """Two hundred runs of mixed batches take no more memory than one; closing frees all."""
     model = model_of(tmp_path)
     session = opened(model)
-    device: Any = session._device
+    device: Any = session.device
     session.run(images_of(model.meta.spec, 8))
     before = len(device.memory), len(device.pinned_memory)
 

@@ -97,7 +97,7 @@ def test_a_plan_of_constant_thresholds_takes_no_others(opened: Opened, tmp_path:
     """A plan of trtexec has them built in: the model's own are taken, others are refused."""
     model = model_of(tmp_path)
     session = opened(model)
-    session._nms = None
+    session.buffers.nms = None
     images = images_of(model.meta.spec, 1)
 
     session._require_built_in(NMS.score_threshold, NMS.iou_threshold)

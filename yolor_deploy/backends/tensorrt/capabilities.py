@@ -77,6 +77,8 @@ class RuntimeCapabilities:
         has_sized_memory: Whether an engine tells how much its contexts need as 64 bits.
         tells_capturable: Whether a context tells if it can be captured in a CUDA graph.
         specialises_shapes: Whether kernels for a shape are compiled once it is known.
+        has_profiler: Whether a context tells how long its layers take.
+        has_statistics: Whether an engine tells the size of its weights.
     """
 
     has_allocation_strategy: bool
@@ -84,6 +86,8 @@ class RuntimeCapabilities:
     has_sized_memory: bool
     tells_capturable: bool
     specialises_shapes: bool
+    has_profiler: bool
+    has_statistics: bool
 
 
 def runtime_capabilities_of(module: Any) -> RuntimeCapabilities:
@@ -95,4 +99,6 @@ def runtime_capabilities_of(module: Any) -> RuntimeCapabilities:
         has_sized_memory=hasattr(engine, "device_memory_size_v2"),
         tells_capturable=hasattr(context, "is_stream_capturable"),
         specialises_shapes=hasattr(module, "DynamicShapesKernelSpecializationStrategy"),
+        has_profiler=hasattr(module, "IProfiler") and hasattr(context, "profiler"),
+        has_statistics=hasattr(engine, "get_engine_stat") and hasattr(module, "EngineStat"),
     )

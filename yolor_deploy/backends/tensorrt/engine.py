@@ -9,7 +9,7 @@ from typing import Any
 from yolor_deploy.backends.tensorrt import NAMES, Flavour
 from yolor_deploy.backends.tensorrt.capabilities import runtime_capabilities_of
 from yolor_deploy.backends.tensorrt.catalogue import first_error
-from yolor_deploy.backends.tensorrt.hooks import make_logger, make_recorder
+from yolor_deploy.backends.tensorrt.hooks import make_logger, make_profiler, make_recorder
 from yolor_deploy.backends.tensorrt.messages import first_cause
 from yolor_deploy.backends.tensorrt.plugin import load_plugin
 from yolor_deploy.backends.tensorrt.request import NUMPY_NAMES
@@ -36,6 +36,10 @@ class Engine:
         outputs: By name.
         profiles: Batch sizes of each profile.
         context_bytes: Memory that a context needs while it runs.
+        weights_bytes: Size of the weights; where TensorRT does not tell, of the whole plan.
+        flavour: As given.
+        version: Of TensorRT.
+        plugin: As given.
 
     Raises:
         ArtifactError: The plan is damaged, or of another version or GPU, or a plugin is missing.
@@ -54,7 +58,10 @@ class Engine:
     ) -> None:
         self._trt = module
         self._has = runtime_capabilities_of(module)
-        self._name = f"{NAMES[flavour]} {module.__version__}"
+        self.flavour = flavour
+        self.version = str(module.__version__)
+        self.plugin = plugin
+        self._name = f"{NAMES[flavour]} {self.version}"
         self._where = where
         self._log = make_logger(module)  # these two must outlive all that is made with them
         self._recorder = make_recorder(module)
@@ -78,6 +85,7 @@ class Engine:
         self.context_bytes = int(
             self._engine.device_memory_size_v2 if sized else self._engine.device_memory_size
         )
+        self.weights_bytes = self._weights_bytes(len(plan))
 
     def new_context(
         self, memory: int, profile: int, batch: int, addresses: Mapping[str, int], stream: int
@@ -117,6 +125,10 @@ class Engine:
             if not context.set_tensor_address(name, address):
                 raise self._failure(f"refuses an address for {name}", self._said(recorder))
         return Context(self, context, recorder, tells_capturable=self._has.tells_capturable)
+
+    def layer_times(self) -> LayerTimes | None:
+        """Return what a context can be told to time its layers with; None if none can."""
+        return LayerTimes(make_profiler(self._trt)) if self._has.has_profiler else None
 
     def failure(self, what: str, recorder: Any) -> RunError:
         """Return the error of what TensorRT refused, with what it said, which is forgotten then.
@@ -184,6 +196,12 @@ class Engine:
         config.dynamic_shapes_kernel_specialization_strategy = eager
         return config
 
+    def _weights_bytes(self, plan_bytes: int) -> int:
+        if not self._has.has_statistics:
+            return plan_bytes
+        total = int(self._engine.get_engine_stat(self._trt.EngineStat.TOTAL_WEIGHTS_SIZE))
+        return total if total > 0 else plan_bytes  # -1 where it is not known
+
     def _tensors(self) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
         engine = self._engine
         inputs: dict[str, TensorInfo] = {}
@@ -211,6 +229,22 @@ class Engine:
         )
 
 
+class LayerTimes:
+    """Times of the layers of one context, as TensorRT takes them.
+
+    Args:
+        profiler: Of TensorRT.
+    """
+
+    def __init__(self, profiler: Any) -> None:
+        self.profiler = profiler
+
+    def take(self) -> list[tuple[str, float]]:
+        """Return name and milliseconds of each layer in the runs since the last call, in order."""
+        taken: list[tuple[str, float]] = self.profiler.take()
+        return taken
+
+
 class Context:
     """Runs an engine with one batch size, on memory that stays where it is."""
 
@@ -221,10 +255,19 @@ class Context:
         self._recorder = recorder  # must outlive the context
         self._context = context
         self._tells_capturable = tells_capturable
+        self._times: LayerTimes | None = None
 
     def is_capturable(self, stream: int) -> bool:
         """Return whether a CUDA graph can be made of it, as far as TensorRT tells."""
         return not self._tells_capturable or bool(self._context.is_stream_capturable(stream))
+
+    def time_layers(self, times: LayerTimes) -> None:
+        """Let every run from now on wait, and tell how long each layer took.
+
+        Such a context is not captured.
+        """
+        self._times = times  # must outlive the context
+        self._context.profiler = times.profiler
 
     def enqueue(self, stream: int) -> None:
         """Run, in the order of a stream; nothing waits.

@@ -52,6 +52,11 @@ class Execution:
         self._wants_graph = True
         self._is_warm = False
 
+    @property
+    def uses_graph(self) -> bool | None:
+        """Whether its runs replay a CUDA graph; None before the second, which decides it."""
+        return None if self._wants_graph else self._graph is not None
+
     def launch(self, stream: int) -> None:
         """Run, in the order of a stream."""
         if self._graph is None and self._is_warm and self._wants_graph:

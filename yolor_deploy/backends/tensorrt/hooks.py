@@ -80,6 +80,27 @@ def make_recorder(trt: Any) -> Any:
     return Recorder()
 
 
+def make_profiler(trt: Any) -> Any:
+    """Return a profiler that keeps what is told of layers; ``take`` empties it."""
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        """Keeps names and milliseconds, in the order told."""
+
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+            self.told: list[tuple[str, float]] = []
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.told.append((layer_name, float(ms)))
+
+        def take(self) -> list[tuple[str, float]]:
+            """Return what was told, and forget it."""
+            taken, self.told = self.told, []
+            return taken
+
+    return Profiler()
+
+
 def make_monitor(trt: Any, cancellation: Cancellation) -> Any:
     """Return a monitor that tells on stdout how far a build is, and stops it when asked."""
 

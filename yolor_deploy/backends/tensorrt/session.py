@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
+from yolor_deploy.backends.tensorrt.buffers import Buffers
 from yolor_deploy.backends.tensorrt.engine import Context, Engine
 from yolor_deploy.backends.tensorrt.execution import Execution, profile_for
-from yolor_deploy.backends.tensorrt.signature import IMAGES, require_signature
+from yolor_deploy.backends.tensorrt.signature import IMAGES
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import ArtifactError, RunError
 from yolor_deploy.core.nms import THRESHOLD_INPUTS
 from yolor_deploy.core.run_input import require_images, require_threshold
 from yolor_deploy.core.runtime import Array, RawOutput
-from yolor_deploy.core.spec import NmsConfig
-from yolor_deploy.cuda.device import Device, HostMemory, Memory, stream_handle
+from yolor_deploy.cuda.device import Device, stream_handle
 from yolor_deploy.cuda.library import NmsLibrary
-from yolor_deploy.cuda.nms import DeviceNms
-from yolor_deploy.cuda.outputs import DeviceArray, DeviceOutputs, Readback
-from yolor_deploy.cuda.structs import MapFormat
-from yolor_deploy.cuda.thresholds import DeviceThresholds
+from yolor_deploy.cuda.outputs import DeviceArray, DeviceOutputs
 
 _MOST_EXECUTIONS = 8  # batch sizes whose contexts and graphs are kept
 _MOST_STREAMS = 16  # whose arrays are kept
-_SCRATCH = "scratch of the contexts"
 
 
 class TensorRTSession:
@@ -47,6 +40,11 @@ class TensorRTSession:
         library: Of the kernels that run behind a plan without post-processing; None for the one of
             the package.
 
+    Attributes:
+        engine: As given.
+        device: As given.
+        buffers: What runs read and write.
+
     Raises:
         ArtifactError: The plan has other inputs or outputs than its metadata tell.
         BackendUnavailableError: The library is missing.
@@ -62,24 +60,12 @@ class TensorRTSession:
         library: NmsLibrary | None = None,
     ) -> None:
         self._artifact = artifact
-        self._engine = engine
-        self._device = device
+        self.engine = engine
+        self.device = device
         self._library = library
-        self._signature = require_signature(artifact, engine.inputs, engine.outputs)
-        self._max_batch = max(batch.maximum for batch in engine.profiles)
+        self.buffers = Buffers(artifact, engine, device, library=library)
         self._executions: OrderedDict[int, Execution] = OrderedDict()
-        self._memory: dict[str, Memory] = {}
-        self._nms: DeviceNms | None = None
-        self._own_thresholds: DeviceThresholds | None = None
-        self._readback = Readback(device)
-        self._staging: HostMemory | None = None
-        self._inputs: dict[int, DeviceArray] = {}
         self._is_open = True
-        try:
-            self._allocate()
-        except RunError:
-            self.close()
-            raise
 
     @property
     def artifact(self) -> Artifact:
@@ -89,7 +75,13 @@ class TensorRTSession:
     @property
     def stream(self) -> int:
         """Handle of the stream that runs are on unless they are given another."""
-        return self._device.stream
+        return self.device.stream
+
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether runs of every batch size that ran twice replay a CUDA graph."""
+        decided = [execution.uses_graph for execution in self._executions.values()]
+        return True in decided and False not in decided
 
     def run(
         self,
@@ -108,13 +100,31 @@ class TensorRTSession:
             RunError: The GPU or TensorRT failed.
             ValueError: The session is closed.
         """
+        self.prepare(images, score_threshold=score_threshold, iou_threshold=iou_threshold)
+        stream = self.device.stream
+        self.buffers.upload(images.nbytes, stream)
+        return self._launch(len(images), stream).to_host()
+
+    def prepare(
+        self,
+        images: Array,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+    ) -> None:
+        """Do what the host has to do before a run: check, set thresholds, and stage the images.
+
+        Args:
+            images: As ``run`` takes them.
+            score_threshold: As for ``run``.
+            iou_threshold: As for ``run``.
+
+        Raises:
+            ArtifactError, RunError, ValueError: As ``run``.
+        """
         require_images(self._artifact, images.dtype, images.shape)
         self._begin(score_threshold, iou_threshold)
-        staging = self._staged()
-        stream, num_bytes = self._device.stream, images.nbytes
-        np.copyto(staging.array[:num_bytes].view(images.dtype).reshape(images.shape), images)
-        self._device.copy(self._memory[IMAGES].pointer, staging.pointer, num_bytes, stream)
-        return self._launch(len(images), stream).to_host()
+        self.buffers.stage(images)
 
     def run_device(
         self,
@@ -140,9 +150,9 @@ class TensorRTSession:
         Raises:
             ArtifactError, RunError, ValueError: As ``run``; or the array is not on the GPU.
         """
-        handle = self._device.stream if stream is None else stream_handle(stream)
-        self._device.make_current()
-        view = self._device.view(images, handle)
+        handle = self.device.stream if stream is None else stream_handle(stream)
+        self.device.make_current()
+        view = self.device.view(images, handle)
         require_images(self._artifact, view.dtype, view.shape)
         if not view.is_contiguous:
             raise RunError(
@@ -154,7 +164,7 @@ class TensorRTSession:
         self._begin(score_threshold, iou_threshold, handle)
         target = self.input_array(batch)
         if view.pointer != target.pointer:
-            self._device.copy(target.pointer, view.pointer, target.num_bytes, handle)
+            self.device.copy(target.pointer, view.pointer, target.num_bytes, handle)
         return self._launch(batch, handle)
 
     def input_array(self, batch: int) -> DeviceArray:
@@ -163,13 +173,32 @@ class TensorRTSession:
         Args:
             batch: Images.
         """
-        if batch not in self._inputs:
-            spec = self._artifact.meta.spec.input
-            memory, dtype = self._memory[IMAGES], np.dtype(spec.dtype)
-            self._inputs[batch] = DeviceArray(
-                memory.pointer, spec.shape(batch), dtype, self._device.stream, memory
+        return self.buffers.input_array(batch)
+
+    def new_context(self, batch: int, stream: int) -> Context:
+        """Return another context for a batch size, on the memory of the session.
+
+        Args:
+            batch: Images.
+            stream: Handle of the stream that its profile is set in.
+
+        Raises:
+            ArtifactError: No profile holds the batch.
+            RunError: TensorRT refuses.
+        """
+        profile = profile_for(self.engine.profiles, batch, where=str(self._artifact.path))
+        made = self.buffers.new_context(profile, batch, stream)
+        if made is None and self._executions:  # before 8.6 a profile is for one context alone
+            self.device.synchronize(None)
+            self._executions.clear()
+            made = self.buffers.new_context(profile, batch, stream)
+        if made is None:
+            raise RunError(
+                f"another session of this engine uses profile {profile}",
+                where=str(self._artifact.path),
+                hint="open the engine again for it, or build with TensorRT 8.6 or newer",
             )
-        return self._inputs[batch]
+        return made
 
     def synchronize(self) -> None:
         """Wait for all runs on the session's own stream.
@@ -177,7 +206,7 @@ class TensorRTSession:
         Raises:
             RunError: The GPU failed at one.
         """
-        self._device.synchronize(self._device.stream)
+        self.device.synchronize(self.device.stream)
 
     def clone(self) -> TensorRTSession:
         """Return a session of the same plan with memory and a stream of its own.
@@ -188,64 +217,31 @@ class TensorRTSession:
         self._require_open()
         return TensorRTSession(
             self._artifact,
-            self._engine,
-            self._device.with_own_stream(),
+            self.engine,
+            self.device.with_own_stream(),
             library=self._library,
         )
 
     def close(self) -> None:
         """Wait for what runs, and free what it needs; the session cannot be used afterwards."""
         if self._is_open:
-            self._device.make_current()
+            self.device.make_current()
             with contextlib.suppress(RunError):  # of a GPU that failed, which is told already
-                self._device.synchronize(None)
+                self.device.synchronize(None)
         self._is_open = False
         self._executions.clear()
-        for part in (self._nms, self._own_thresholds, self._staging, *self._memory.values()):
-            if part is not None:
-                part.close()
-        self._readback.close()
-        self._memory.clear()
-        self._inputs.clear()
-        self._nms = self._own_thresholds = self._staging = None
-
-    def _allocate(self) -> None:
-        meta, signature = self._artifact.meta, self._signature
-        spec = meta.spec.input
-        sizes = {IMAGES: _num_bytes(spec.shape(self._max_batch), spec.dtype)}
-        for name, info in self._engine.outputs.items():
-            sizes[name] = _num_bytes(signature.shape_of(name, self._max_batch), info.dtype)
-        sizes[_SCRATCH] = self._engine.context_bytes or 1
-        for name, num_bytes in sizes.items():
-            self._memory[name] = self._device.allocate(num_bytes)
-        if signature.has_thresholds:
-            self._own_thresholds = DeviceThresholds(self._device, meta.nms or NmsConfig())
-        if signature.map_dtype is not None:
-            self._nms = DeviceNms(
-                meta.spec,
-                meta.nms or NmsConfig(),
-                max_batch=self._max_batch,
-                map_format=MapFormat(signature.map_dtype),
-                library=self._library,
-                device=self._device,
-            )
-
-    def _staged(self) -> HostMemory:
-        if self._staging is None:
-            spec = self._artifact.meta.spec.input
-            self._staging = self._device.pinned(_num_bytes(spec.shape(self._max_batch), spec.dtype))
-        return self._staging
+        self.buffers.close()
 
     def _begin(self, score: float | None, iou: float | None, stream: int | None = None) -> None:
         """Check the thresholds of a run, and set them."""
         self._require_open()
-        self._device.make_current()
+        self.device.make_current()
         for name, value in zip(THRESHOLD_INPUTS, (score, iou), strict=True):
             if value is not None:
                 require_threshold(self._artifact, name, value)
-        thresholds = self._nms.thresholds if self._nms else self._own_thresholds
+        thresholds = self.buffers.thresholds
         if thresholds is not None:
-            thresholds.set(score, iou, self._device.stream if stream is None else stream)
+            thresholds.set(score, iou, self.device.stream if stream is None else stream)
         else:
             self._require_built_in(score, iou)
 
@@ -267,72 +263,28 @@ class TensorRTSession:
         if found is None:  # made once a stream: it costs as much as the launch
             if len(execution.outputs) >= _MOST_STREAMS:
                 execution.outputs.clear()
-            found = execution.outputs[stream] = self._outputs(batch, stream)
+            found = execution.outputs[stream] = self.buffers.outputs(batch, stream)
         return found
-
-    def _outputs(self, batch: int, stream: int) -> DeviceOutputs:
-        if self._nms is not None:
-            return self._nms.outputs(batch, stream)
-        arrays = {
-            name: DeviceArray(
-                self._memory[name].pointer,
-                self._signature.shape_of(name, batch),
-                np.dtype(self._engine.outputs[name].dtype),
-                stream,
-                self._memory[name],
-            )
-            for name in self._artifact.output_names
-        }
-        return DeviceOutputs(arrays, stream, self._readback)
 
     def _execution(self, batch: int, stream: int) -> Execution:
         execution = self._executions.get(batch)
         if execution is not None:
             self._executions.move_to_end(batch)
             return execution
-        profile = profile_for(self._engine.profiles, batch, where=str(self._artifact.path))
         if len(self._executions) >= _MOST_EXECUTIONS:
-            self._device.synchronize(None)  # it may be running
+            self.device.synchronize(None)  # it may be running
             self._executions.popitem(last=False)
-        context = self._context(batch, profile, stream)
         execution = Execution(
-            context,
-            self._device,
-            self._nms,
-            self._map_pointers(),
+            self.new_context(batch, stream),
+            self.device,
+            self.buffers.nms,
+            self.buffers.map_pointers,
             batch,
-            renewed=partial(self._context, batch, profile),
+            renewed=partial(self.new_context, batch),
         )
         self._executions[batch] = execution
         return execution
 
-    def _context(self, batch: int, profile: int, stream: int) -> Context:
-        addresses = {name: memory.pointer for name, memory in self._memory.items()}
-        scratch = addresses.pop(_SCRATCH)
-        if self._own_thresholds is not None:
-            addresses |= {name: self._own_thresholds.pointer(name) for name in THRESHOLD_INPUTS}
-        made = self._engine.new_context(scratch, profile, batch, addresses, stream)
-        if made is None and self._executions:  # before 8.6 a profile is for one context alone
-            self._device.synchronize(None)
-            self._executions.clear()
-            made = self._engine.new_context(scratch, profile, batch, addresses, stream)
-        if made is None:
-            raise RunError(
-                f"another session of this engine uses profile {profile}",
-                where=str(self._artifact.path),
-                hint="open the engine again for it, or build with TensorRT 8.6 or newer",
-            )
-        return made
-
-    def _map_pointers(self) -> tuple[int, ...]:
-        if self._nms is None:
-            return ()
-        return tuple(self._memory[name].pointer for name in self._signature.map_names)
-
     def _require_open(self) -> None:
         if not self._is_open:
             raise ValueError(f"session of {self._artifact.path} is closed")
-
-
-def _num_bytes(shape: Sequence[int], dtype: str) -> int:
-    return int(np.prod(shape)) * np.dtype(dtype).itemsize

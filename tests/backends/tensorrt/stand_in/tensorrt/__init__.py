@@ -77,6 +77,16 @@ class IProgressMonitor:
     """Told how far a build is."""
 
 
+class IProfiler:
+    """Told how long layers take."""
+
+
+class EngineStat(IntEnum):
+    """What an engine tells of itself."""
+
+    TOTAL_WEIGHTS_SIZE = 0
+
+
 class ITimingCache:
     """What was timed."""
 

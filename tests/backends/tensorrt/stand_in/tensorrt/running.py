@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import json
 import weakref
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -35,6 +36,9 @@ class Behaviour:
         is_short_of_memory: Whether there is no memory for a plan.
         fails_at_run: What a run reports, and returns false; None if it succeeds.
         reports_at_run: What a run reports although it returns true; None for nothing.
+        elapses: Called at each run.
+        layers: What a profiler is told of the next runs, the last of which is for all that follow.
+        weights_size: What an engine tells of its weights.
     """
 
     is_capturing = False
@@ -43,6 +47,9 @@ class Behaviour:
     is_short_of_memory = False
     fails_at_run: str | None = None
     reports_at_run: str | None = None
+    elapses: Callable[[], None] = staticmethod(lambda: None)
+    layers: tuple[tuple[tuple[str, float], ...], ...] = ()
+    weights_size = 1234
 
 
 class TensorIOMode(IntEnum):
@@ -147,6 +154,11 @@ class ICudaEngine:
         """Return smallest, most frequent and largest shape."""
         return self.profiles[profile][name]
 
+    def get_engine_stat(self, stat: Any) -> int:
+        """Return the size of the weights."""
+        assert stat.name == "TOTAL_WEIGHTS_SIZE"
+        return Behaviour.weights_size
+
     def create_execution_context(
         self, strategy: ExecutionContextAllocationStrategy
     ) -> IExecutionContext:
@@ -164,6 +176,7 @@ class IExecutionContext:
 
     device_memory = 0
     error_recorder: Any = None
+    profiler: Any = None
 
     def __init__(self, engine: ICudaEngine) -> None:
         self.engine = engine
@@ -210,6 +223,13 @@ class IExecutionContext:
     def execute_async_v3(self, stream: int) -> bool:
         """Run at once."""
         CALLS.append(("execute", self.batch, self.profile, stream, Behaviour.is_capturing))
+        Behaviour.elapses()
+        if self.profiler is not None:
+            assert not Behaviour.is_capturing
+            told, *others = Behaviour.layers or ((),)
+            Behaviour.layers = tuple(others) or (told,)
+            for name, ms in told:
+                self.profiler.report_layer_time(name, ms)
         assert self.device_memory
         assert set(self.addresses) == set(self.engine.tensors)
         if Behaviour.reports_at_run is not None:
