@@ -25,9 +25,11 @@ from tests.tiny_checkpoints import TinyCheckpoint, write_tiny_checkpoint
 from yolor_deploy import pipeline, source
 from yolor_deploy.checkpoint import CfgText
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact
-from yolor_deploy.core.errors import CheckpointError
+from yolor_deploy.core.density import Density
+from yolor_deploy.core.errors import BuildError, CheckpointError
 from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, OutputKind
 from yolor_deploy.graph import write
+from yolor_deploy.pictures import draw_picture, tensor_from_pictures
 from yolor_deploy.pipeline import ExportConfig
 from yolor_deploy.proof import seeded_images
 
@@ -126,6 +128,51 @@ def test_random_weights_are_marked(tmp_path: Path) -> None:
     assert result.artifact.meta.spec.variant == "yolor-ssss-s2d"
     assert result.artifact.meta.history[0].options["seed"] == 7
     assert result.artifact.meta.history[0].input_sha256 is None
+
+
+def test_density_is_planted_after_the_proof(tmp_path: Path) -> None:
+    """The proven file is planted then, on a drawn picture, and only the planted one stays."""
+    output = tmp_path / "small.onnx"
+    config = ExportConfig(
+        "yolor-ssss-s2d", output=output, size=(128, 128), seed=7, density=Density(60, 20)
+    )
+
+    result = pipeline.export(config, note=silent)
+
+    assert names_in(tmp_path) == ["small.onnx"]
+    assert result.artifact == Artifact.read(output)
+    assert [record.stage for record in result.artifact.meta.history] == [
+        *("load", "fold", "onnx", "plant"),
+    ]
+    assert result.artifact.meta.history[-1].options["seed"] == 7
+    assert result.planted is not None
+    assert result.planted.candidates == (60,)
+    assert abs(result.planted.objects[0] - 20) <= 2
+    assert list(result.seconds)[-2:] == ["prove", "plant"]
+    found = outputs_of(output, tensor_from_pictures([draw_picture(7)], result.artifact.meta.spec))
+    assert found["num_detections"].item() == result.planted.objects[0]
+
+
+def test_density_of_a_trained_checkpoint_is_refused_before_the_work(tiny: TinyCheckpoint) -> None:
+    """What is trained keeps its head, and nothing is run or written before that is said."""
+    told: list[str] = []
+    config = ExportConfig(str(tiny.path), cfg=str(tiny.cfg), density=Density(10, 3))
+
+    with pytest.raises(BuildError, match="trained"):
+        pipeline.export(config, note=told.append)
+
+    assert told == [f"reading {tiny.path}"]
+    assert names_in(tiny.path.parent) == ["tiny.cfg", "tiny.pt"]
+
+
+def test_density_beyond_the_model_is_refused_before_the_work(tmp_path: Path) -> None:
+    """Candidates that a size has no anchors for are refused by the size of the export."""
+    config = ExportConfig(
+        "yolor-ssss-s2d", output=tmp_path / "a.onnx", size=(64, 64), density=Density(1000, 100)
+    )
+
+    with pytest.raises(BuildError, match="1000 candidates, yolor-ssss-s2d has 252 anchors"):
+        pipeline.export(config, note=silent)
 
 
 def test_metadata_hold_no_folder(tiny: TinyCheckpoint) -> None:

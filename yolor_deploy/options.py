@@ -7,6 +7,7 @@ from pathlib import Path
 
 from yolor_deploy.backends.tensorrt import Flavour
 from yolor_deploy.backends.tensorrt.options import EngineOptions
+from yolor_deploy.core.density import Density
 from yolor_deploy.core.precision import GraphTarget, Precision
 from yolor_deploy.core.spec import BatchRange, InputDtype, InputLayout, NmsConfig, OutputKind
 from yolor_deploy.measure.ranges import CalibrationMethod
@@ -30,6 +31,8 @@ class ExportConfig:
         nms: Post-processing, for detections.
         fold_implicit: Whether implicit knowledge is folded into convolutions.
         seed: Of random weights, and of the images of the proof.
+        density: Candidates and objects that the head of random weights is biased to; None to leave
+            it.
     """
 
     source: str
@@ -44,6 +47,7 @@ class ExportConfig:
     nms: NmsConfig = field(default_factory=NmsConfig)
     fold_implicit: bool = True
     seed: int = 0
+    density: Density | None = None
 
 
 @dataclass(frozen=True, slots=True)

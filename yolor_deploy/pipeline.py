@@ -1,6 +1,6 @@
 """The order of the stages, written down once.
 
-``export``: load, describe, fold, ONNX, head, proof.
+``export``: load, describe, fold, ONNX, head, proof, candidates planted if asked for.
 ``build``: head off, calibration, precision, head on, type check, comparison.
 ``build_engine``: ``build`` where a precision is asked for, then TensorRT.
 """
@@ -25,17 +25,9 @@ from yolor_deploy.build_limits import (
 )
 from yolor_deploy.build_proof import LoweringCost, cost_of_lowering, sample_tensors
 from yolor_deploy.calibration.file import CalibrationManifest
-from yolor_deploy.core.artifact import (
-    METADATA_KEY,
-    Artifact,
-    ArtifactMeta,
-)
+from yolor_deploy.core.artifact import METADATA_KEY, Artifact, ArtifactMeta
 from yolor_deploy.core.errors import BuildError
-from yolor_deploy.core.spec import (
-    DetectorSpec,
-    NmsConfig,
-    OutputKind,
-)
+from yolor_deploy.core.spec import DetectorSpec, NmsConfig, OutputKind
 from yolor_deploy.engine_limits import is_lowered, require_engine
 from yolor_deploy.export_limits import require_limits, require_memory, require_size
 from yolor_deploy.measure.environment import memory_bytes
@@ -48,12 +40,8 @@ from yolor_deploy.output_file import (
     require_writable,
     temporary_folder,
 )
-from yolor_deploy.precision_stages import (
-    LoweredSites,
-    Progress,
-    lower,
-    ranges_for,
-)
+from yolor_deploy.planting import PlantedCounts, plant_drawn, require_plantable_spec
+from yolor_deploy.precision_stages import LoweredSites, Progress, lower, ranges_for
 from yolor_deploy.proof import (
     fold_with_proof,
     prove_artifact,
@@ -99,7 +87,8 @@ class ExportResult:
         sites: What became of each thing that could fold.
         parities: Every comparison; all have passed.
         nodes: Operators of the graph by kind.
-        seconds: Of each stage: ``read``, ``run``, ``fold``, ``write``, ``prove``.
+        seconds: Of each stage: ``read``, ``run``, ``fold``, ``write``, ``prove``, ``plant``.
+        planted: What a planted head finds; None where none was asked for.
     """
 
     artifact: Artifact
@@ -107,6 +96,7 @@ class ExportResult:
     parities: tuple[OutputParity, ...]
     nodes: dict[str, int]
     seconds: dict[str, float]
+    planted: PlantedCounts | None = None
 
 
 def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
@@ -156,10 +146,14 @@ def export(config: ExportConfig, *, note: Note = logger.info) -> ExportResult:
         timer.begin("prove", "proving")
         parities += prove_artifact(artifact, images, expected, note=note)
         _require_proven(parities, output)
-        move_into_place(folder, output)
-    return ExportResult(
-        replace(artifact, path=output), tuple(sites), tuple(parities), nodes, timer.end()
-    )
+        made, planted = folder, None
+        if config.density is not None:
+            timer.begin("plant", f"planting {config.density} candidates and objects")
+            made = folder / "planted"
+            artifact, planted = plant_drawn(artifact, config.density, made, seed=config.seed)
+        move_into_place(made, output)
+    artifact = replace(artifact, path=output)
+    return ExportResult(artifact, tuple(sites), tuple(parities), nodes, timer.end(), planted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +337,8 @@ def _network(checkpoint: Checkpoint, config: ExportConfig) -> tuple[DetectorSpec
     )
     spec = replace(spec, input=image, random_weights=checkpoint.container == "random")
     require_memory(spec, available_bytes=memory_bytes())
+    if config.density is not None:
+        require_plantable_spec(config.density, spec, config.nms, where=config.source)
     return spec, family.module(checkpoint)
 
 

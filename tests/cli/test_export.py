@@ -210,3 +210,40 @@ def test_bug_keeps_its_traceback(tiny: TinyCheckpoint, monkeypatch: pytest.Monke
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         invoke("export", *tiny.options)
+
+
+def test_density_is_planted_and_told(tmp_path: Path) -> None:
+    """A model of a published name finds what is asked for, and the file says so."""
+    output = tmp_path / "model.onnx"
+    options = ("yolor-ssss-s2d", "-o", output, "--size", "128", "--density", "60:20")
+
+    shown = invoke("export", *options)
+    told = json.loads(invoke("export", *options, "--json").stdout)
+
+    assert shown.exit_code == 0, shown.output
+    line = next(line for line in shown.stdout.splitlines() if "random weights" in line)
+    assert line.startswith("random weights: this file measures speed; planted: 60:")
+    assert line.endswith("candidates and objects an image, 60:20 asked for")
+    assert told["planted"]["asked"] == {"candidates": 60, "objects": 20}
+    assert told["planted"]["candidates"] == [60]
+    assert list(told["seconds"])[-1] == "plant"
+    assert told["meta"]["history"][-1]["options"]["found_candidates"] == [60]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("density", "words"),
+    [
+        ("many", ("'many' is not CANDIDATES:OBJECTS", "--density", "1000:100")),
+        ("5:9", ("5:9 is not 0 <= OBJECTS <= CANDIDATES",)),
+        ("60:20", ("trained", "leave out --density")),
+    ],
+)
+def test_density_that_cannot_be_is_refused(
+    tiny: TinyCheckpoint, density: str, words: tuple[str, ...]
+) -> None:
+    """A text that is no density, and a trained checkpoint, end before anything is written."""
+    result = invoke("export", *tiny.options, "--density", density)
+
+    assert_refused(result, *words)
+    assert not tiny.path.with_suffix(".onnx").exists()

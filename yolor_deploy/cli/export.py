@@ -79,6 +79,13 @@ def export(
         typer.Option("--fold-implicit/--no-fold-implicit", help="Fold it into convolutions."),
     ] = True,
     seed: Annotated[int, typer.Option(help="Of random weights and of the proof's image.")] = 0,
+    density: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CANDIDATES:OBJECTS",
+            help="Of a published name: bias the head so that this comes out of each image.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Export a checkpoint to one ONNX file that detects by itself, with proof."""
@@ -89,6 +96,7 @@ def export(
     kind: OutputKind = one_of(output_kind, get_args(OutputKind), "--output")
     batches, sides = batch_range(batch, "--batch"), _size(size) if size else None
 
+    from yolor_deploy.core.density import Density  # noqa: PLC0415 - numpy
     from yolor_deploy.pipeline import ExportConfig  # noqa: PLC0415 - torch
     from yolor_deploy.pipeline import export as run  # noqa: PLC0415 - torch
 
@@ -105,6 +113,7 @@ def export(
         nms=nms,
         fold_implicit=fold_implicit,
         seed=seed,
+        density=None if density is None else Density.parse(density),
     )
     with shown_stages("export") as note:
         result = run(config, note=note)
@@ -138,6 +147,7 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
         "fold": [asdict(site) for site in result.sites],
         "proof": [parity.to_json() for parity in result.parities],
         "seconds": result.seconds,
+        **({"planted": asdict(result.planted)} if result.planted else {}),
     }
 
 
@@ -148,7 +158,9 @@ def _show(result: ExportResult) -> None:
     spec = meta.spec
     show_parities(result.parities, title=f"{spec.variant}: proof")
     show_fold(result.sites)
-    if spec.random_weights:
+    if result.planted:
+        typer.echo(f"random weights: this file measures speed; planted: {result.planted}")
+    elif spec.random_weights:
         typer.echo("random weights: this file measures speed, it detects nothing")
     megabytes = result.artifact.path.stat().st_size / 1e6
     total = sum(result.seconds.values())
