@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from tests.backends.tensorrt import bindings
+from tests.benchmark.report import chromium
 from tests.plugins import host_library, plugin_library
 from yolor_deploy.backends import tensorrt_rtx
 from yolor_deploy.cuda import device
 
 _WHY_UNAVAILABLE: dict[str, Callable[[], str | None]] = {
+    "browser": chromium.why_unavailable,
     "gpu": device.why_unavailable,
     "nms_build": host_library.why_unavailable,
     "tensorrt_names": bindings.why_unavailable,

@@ -1,0 +1,1 @@
+"""``bench``: artifacts measured side by side, and a report of it."""
