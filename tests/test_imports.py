@@ -14,7 +14,7 @@ import yolor_deploy.core
 TENSORRT_RTX = ("tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt_rtx_libs")
 HEAVY = (
     *("torch", "onnx", "onnx_ir", "onnxruntime", "numpy", "safetensors", "pycocotools"),
-    *("matplotlib", "cuda"),
+    *("matplotlib", "cuda", "pynvml"),
     *TENSORRT_RTX,
 )
 CORE = sorted(module.name for module in pkgutil.iter_modules(yolor_deploy.core.__path__))
@@ -52,7 +52,7 @@ def without_exit(*arguments: str) -> str:
             pytest.param(without_exit(command, "--help"), id=f"{command}-help")
             for command in (
                 *("export", "build", "tune", "verify", "eval", "diff"),
-                *("detect", "info", "models", "doctor"),
+                *("bench", "detect", "info", "models", "doctor"),
             )
         ),
         pytest.param(without_exit("models", "--json"), id="models"),

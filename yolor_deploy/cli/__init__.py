@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from yolor_deploy import __version__
+from yolor_deploy.cli.bench import bench
 from yolor_deploy.cli.boundary import reported_errors
 from yolor_deploy.cli.build import build
 from yolor_deploy.cli.detect import detect
@@ -56,6 +57,7 @@ _IN_ORDER_OF_USE: dict[str, Callable[..., None]] = {
     "verify": verify,
     "eval": evaluate,
     "diff": diff,
+    "bench": bench,
     "detect": detect,
     "info": info,
     "models": models,

@@ -1,0 +1,242 @@
+"""Artifacts that are measured: found or made, planted, opened, described."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from yolor_deploy.backends import instruments_for, read_artifact
+from yolor_deploy.benchmark.inputs import BenchInput, drawn_input, images_input
+from yolor_deploy.benchmark.limits import require_batch
+from yolor_deploy.benchmark.made import Made, is_published, made_model, recipe_of
+from yolor_deploy.benchmark.options import BenchConfig, Recipe
+from yolor_deploy.benchmark.planting import Density, plant_artifact, planted_density
+from yolor_deploy.core.artifact import Artifact, sha256_of_file
+from yolor_deploy.core.errors import ArtifactError
+from yolor_deploy.core.runtime import Array, Instruments, RawOutput, Session
+from yolor_deploy.core.spec import NmsConfig
+from yolor_deploy.detector import open_session
+from yolor_deploy.measure.latency.record import Inputs, Subject
+from yolor_deploy.measure.latency.sampling import Work
+from yolor_deploy.stage_timer import Note
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OpenSubject:
+    """An artifact that is loaded and can be timed.
+
+    Attributes:
+        name: In tables, unique.
+        artifact: What was loaded.
+        sha256: Of its file.
+        session: That runs it.
+        instruments: Of the session.
+        input: What it is run on.
+        found: Detections per image by batch, of those that were run; empty unless it detects.
+        notes: What limits the result.
+    """
+
+    name: str
+    artifact: Artifact
+    sha256: str
+    session: Session
+    instruments: Instruments
+    input: BenchInput
+    found: dict[int, list[int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _outputs: dict[int, RawOutput] = field(default_factory=dict)
+    _current: int = 0
+
+    def work(self) -> Work:
+        """Return what is timed."""
+        return Work(self.name, self._prepare, self._run, self._run_stages)
+
+    def close(self) -> None:
+        """Free what was opened."""
+        self.instruments.close()
+        self.session.close()
+        self._outputs.clear()
+
+    def described(self) -> Subject:
+        """Return what is known of it, without samples; after its runs also what they found."""
+        meta = self.artifact.meta
+        names = "\n".join(meta.spec.class_names).encode()
+        return Subject(
+            name=self.name,
+            path=str(self.artifact.path),
+            sha256=self.sha256,
+            kind=meta.kind,
+            variant=meta.spec.variant,
+            family=meta.spec.family,
+            precision=meta.precision,
+            num_classes=meta.spec.num_classes,
+            class_names_sha256=hashlib.sha256(names).hexdigest(),
+            input=asdict(meta.spec.input),
+            output=meta.output,
+            nms=asdict(meta.nms) if meta.nms else None,
+            random_weights=meta.spec.random_weights,
+            history=tuple(json.loads(meta.to_json())["history"]),
+            conditions=self.instruments.conditions(),
+            inputs=self._inputs(),
+            clock=self.instruments.clock,
+            memory_bytes=dict(self.instruments.memory_bytes()),
+            notes=tuple(self.notes),
+        )
+
+    def _prepare(self, number: int) -> Array:
+        self._current = number % self.input.batches
+        return self.input.preprocess(self._current)
+
+    def _run(self, images: Array) -> None:
+        self._outputs[self._current] = self.session.run(images)
+
+    def _run_stages(self, images: Array) -> Mapping[str, float]:
+        stages, _ = self.instruments.run_stages(images)
+        return stages
+
+    def _inputs(self) -> Inputs:
+        planted = planted_density(self.artifact)
+        return Inputs(
+            kind=self.input.kind,
+            count=self.input.batches,
+            planted=planted is not None,
+            asked_candidates=planted.candidates if planted else None,
+            asked_objects=planted.objects if planted else None,
+            candidates=None,
+            objects=self._objects(),
+            source=self.input.source,
+        )
+
+    def _objects(self) -> tuple[int, ...] | None:
+        """Return the detections per image of the batches that were run."""
+        if self.artifact.meta.output != "detections" or not self._outputs:
+            return None
+        counts = [self._outputs[batch]["num_detections"] for batch in sorted(self._outputs)]
+        return tuple(int(count) for batch in counts for count in batch.reshape(-1))
+
+
+def open_subjects(config: BenchConfig, *, note: Note = logger.info) -> list[OpenSubject]:
+    """Open all that is to be measured, the reference last; what is missing is made.
+
+    Raises:
+        YolorDeployError: As of reading, making and opening artifacts; none stays open.
+    """
+    paths = _paths(config, note)
+    artifacts = [read_artifact(path, trust=config.trust) for path in paths]
+    for artifact in artifacts:
+        require_batch(artifact, config.settings.batch)
+    artifacts = [_planted(artifact, config, note) for artifact in artifacts]
+    opened: list[OpenSubject] = []
+    try:
+        for name, artifact in zip(_names(config, artifacts), artifacts, strict=True):
+            note(f"opening {artifact.path.name}")
+            opened.append(_opened(name, artifact, config))
+    except BaseException:
+        for subject in opened:
+            subject.close()
+        raise
+    return opened
+
+
+def _paths(config: BenchConfig, note: Note) -> list[Path]:
+    subjects = [*config.subjects, *([config.against] if config.against else [])]
+    first = next((text for text in subjects if not is_published(text)), None)
+    like = read_artifact(Path(first), trust=config.trust) if first else None
+    paths = []
+    for text in subjects:
+        if is_published(text):
+            paths.append(made_model(text, _made(config, like), note=note))
+        else:
+            paths.append(Path(text))
+    return paths
+
+
+def _made(config: BenchConfig, like: Artifact | None) -> Made:
+    """Return how models of names are made: like the first artifact that was given."""
+    recipe = config.recipe
+    if recipe is None:
+        recipe = recipe_of(like) if like else Recipe()
+    nms = like.meta.nms if like and like.meta.nms else NmsConfig()
+    density = (planted_density(like) if like else None) or config.density
+    return Made(config.work, recipe, density, config.settings.batch, nms, config.seed)
+
+
+def _planted(artifact: Artifact, config: BenchConfig, note: Note) -> Artifact:
+    """Return a model of random weights with a head that finds something; any other as it is."""
+    meta = artifact.meta
+    if not meta.spec.random_weights or meta.kind != "model" or planted_density(artifact):
+        return artifact
+    if meta.precision != "fp32":
+        return artifact
+    sha256 = sha256_of_file(artifact.path)
+    words = [artifact.path.stem, sha256[:8], _text_of(config.density), f"seed{config.seed}"]
+    output = config.work / f"{'.'.join(words)}.onnx"
+    if output.is_file():
+        return Artifact.read(output)
+    note(f"planting {config.density.candidates} candidates in {artifact.path.name}")
+    _make_folder(config.work)
+    plant_artifact(
+        artifact,
+        config.density,
+        drawn_input(meta.spec, batch=meta.spec.input.batch.minimum, count=1, seed=config.seed),
+        output,
+    )
+    return Artifact.read(output)
+
+
+def _opened(name: str, artifact: Artifact, config: BenchConfig) -> OpenSubject:
+    spec, batch = artifact.meta.spec, config.settings.batch
+    made = (
+        images_input(config.images, spec, batch=batch)
+        if config.images
+        else drawn_input(spec, batch=batch, seed=config.seed)
+    )
+    session = open_session(artifact, device=config.device, trust=config.trust)
+    try:
+        instruments = instruments_for(session)
+    except BaseException:
+        session.close()
+        raise
+    subject = OpenSubject(name, artifact, sha256_of_file(artifact.path), session, instruments, made)
+    if spec.random_weights and not planted_density(artifact):
+        subject.notes.append(
+            "random weights whose head was not biased: what its post-processing has to do is "
+            "arbitrary"
+        )
+    return subject
+
+
+def _names(config: BenchConfig, artifacts: Sequence[Artifact]) -> list[str]:
+    """Return a short name for each: as it was given, the file's stem, numbered where equal."""
+    given = [*config.subjects, *([config.against] if config.against else [])]
+    names: list[str] = []
+    for text, artifact in zip(given, artifacts, strict=True):
+        name = text if is_published(text) else artifact.path.stem
+        number = 2
+        unique = name
+        while unique in names:
+            unique = f"{name} ({number})"
+            number += 1
+        names.append(unique)
+    return names
+
+
+def _text_of(density: Density) -> str:
+    return f"{density.candidates}-{density.objects}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot make the folder: {error.strerror or error}",
+            where=str(folder),
+            hint="give another with --work",
+        ) from error
