@@ -1,8 +1,9 @@
 """Everything that only a GPU can show, in one command: correct, clean, and how fast.
 
-    scripts/gpu-check [--output FOLDER] [--only nms|tensorrt] [--quick] [--commit HASH]
+    scripts/gpu-check [--output FOLDER] [--only nms|tensorrt|bench] [--quick] [--commit HASH]
                       [--build FOLDER] [--efficient-nms LIBNVINFER_PLUGIN]
                       [--kit FOLDER] [--models FOLDER] [--work FOLDER] [--optimization-level N]
+                      [--resume] [--bench-seconds S]
 
 Needs an NVIDIA GPU with its driver; no network. Writes gpu_check.json and gpu_check.log. The exit
 code is 0 if every step passed and no target was missed.
@@ -17,6 +18,15 @@ Engines take less than ten minutes, and are checked where `--kit` is given: a Py
 where it is called `python`, with TensorRT and this package; `benchmarks.tensorrt_check` tells how
 to make one. Models are made with the Python that runs this, which has PyTorch, unless `--models`
 holds `yolor-p6.onnx` and `shapes.onnx`.
+
+The benchmark takes less than ten minutes more, with the same kit: YOLOR-D6, Scaled-YOLOv4-P7 and
+YOLOR-P6 in half precision, one image a run, in turns in one process; then, as far as time is left,
+the rest of the suite. With `--quick` these three only. Time for the measurement is kept: a model
+that does not come to be in time is left out, and that is said. Samples and report are beside
+gpu_check.json: latency.json, latency_itself.json (one engine against itself) and, where there is
+matplotlib, latency.html. Models are taken from `--models` under the names that `yolor-deploy bench`
+gives them, such as `yolor-d6.1000-100.onnx`. `--resume` takes models and engines that an earlier
+run has left in `--work`; it is for the same source tree.
 """
 
 from __future__ import annotations
@@ -36,12 +46,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.check import Check
+from benchmarks.tensorrt_check.latency_plan import HEADLINE, OTHERS, LatencyPlan
 from benchmarks.tensorrt_check.plan import Plan, run_plan, verdicts_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "plugins" / "nms"
 DEADLINE_S = 345
 TENSORRT_DEADLINE_S = 570
+BENCH_DEADLINE_S = 570.0
 QUERY = (
     "name,driver_version,vbios_version,compute_cap,memory.total,clocks.sm,clocks.mem,clocks.max.sm,"
     "clocks.max.mem,temperature.gpu,power.draw,power.limit,clocks_event_reasons.active,ecc.mode.current,mig.mode.current"
@@ -174,8 +186,8 @@ def main() -> int:
     """Run all steps, and write what they found."""
     parser = option_parser()
     options = parser.parse_args()
-    if options.only == "tensorrt" and options.kit is None:
-        parser.error("--only tensorrt needs --kit")
+    if options.only in {"tensorrt", "bench"} and options.kit is None:
+        parser.error(f"--only {options.only} needs --kit")
     before = gpu_state(QUERY)
     if not before:
         hint = "run this on a machine with an NVIDIA GPU and its driver"
@@ -187,7 +199,7 @@ def main() -> int:
         run_parts(check, options)
     passed = bool(check.steps) and all(step["passed"] for step in check.steps)
     report = {
-        "command": "scripts/gpu-check" + (" --quick" if options.quick else ""),
+        "command": command_of(options),
         "passed": passed,
         "seconds": round(time.monotonic() - check.started, 1),
         "commit": options.commit or commit(),
@@ -214,27 +226,57 @@ def option_parser() -> argparse.ArgumentParser:
     parser.add_argument("--efficient-nms", type=Path, help="libnvinfer_plugin.so.8 of TensorRT 8.6")
     parser.add_argument("--quick", action="store_true", help="fewer cases, samples and runs")
     parser.add_argument("--commit", help="of the source tree, where git cannot tell")
-    parser.add_argument("--only", choices=("nms", "tensorrt"), help="one part")
+    parser.add_argument("--only", choices=("nms", "tensorrt", "bench"), help="one part")
     parser.add_argument("--kit", type=Path, help="Python with TensorRT, or a folder that has it")
-    parser.add_argument("--models", type=Path, help="folder of yolor-p6.onnx and shapes.onnx")
+    parser.add_argument("--models", type=Path, help="folder of models that are there already")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "engines", help="of engines")
     parser.add_argument("--optimization-level", type=int, default=2, help="of builds: 0 to 5")
+    parser.add_argument("--resume", action="store_true", help="the benchmark; see above")
+    parser.add_argument(
+        "--bench-seconds", type=float, default=BENCH_DEADLINE_S, help="of the benchmark, at most"
+    )
     return parser
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """Return what repeats a run: what changes its figures, no folders."""
+    only = f" --only {options.only}" if options.only else ""
+    kit = f" --kit FOLDER --optimization-level {options.optimization_level}" if options.kit else ""
+    return "scripts/gpu-check" + only + kit + (" --quick" if options.quick else "")
 
 
 def run_parts(check: Check, options: argparse.Namespace) -> None:
     """Run the parts that were asked for, each in its own time."""
-    if options.only != "tensorrt" and build(check, options.build):
+    if options.only in {None, "nms"} and build(check, options.build):
         correct(check, options.build, 5_000 if options.quick else 100_000)
         in_tensorrt_shells(check, options.build)
         from_python(check, options.build)
         fast(check, options.build, is_quick=options.quick, rival=options.efficient_nms)
         clean(check, options.build, 20 if options.quick else 60)
-    if options.only != "nms" and options.kit is not None:
+    if options.kit is None:
+        return
+    if options.only in {None, "tensorrt"}:
         check.allow(TENSORRT_DEADLINE_S)
         runs = 1_000 if options.quick else 10_000
         plan = Plan(options.models is not None, options.optimization_level, runs)
         run_plan(check, options.kit, options.work.resolve(), plan, options.models)
+    if options.only in {None, "bench"}:
+        check.allow(options.bench_seconds)
+        run_benchmark(check, options)
+
+
+def run_benchmark(check: Check, options: argparse.Namespace) -> None:
+    """Measure the suite; its models have a folder of their own, for they are planted."""
+    work = options.work.resolve() / "bench"
+    suite = LatencyPlan(
+        work,
+        options.output,
+        names=HEADLINE if options.quick else (*HEADLINE, *OTHERS),
+        models=options.models,
+        level=options.optimization_level,
+        is_resumed=options.resume,
+    )
+    run_plan(check, options.kit, work, suite, options.models)
 
 
 @contextlib.contextmanager

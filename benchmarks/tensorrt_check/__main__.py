@@ -15,9 +15,13 @@ TensorRT, no PyTorch; any Python of 3.10 or later does.
     times REFERENCE WAY=ENGINE ...           plugin=..., kernels=..., ops=...: microseconds in turns
     overhead ENGINE                          what a session adds to its own graph
     stress ENGINE REFERENCE                  10 000 runs in two threads
+    latency RECORD [RECORD]                  targets of a benchmark, and of one engine against
+                                             itself; needs no GPU
+    report RECORD PAGE                       its HTML page; needs no GPU
 
-The JSON has ``verdicts``: target, figure, limit, and passed, missed or not measured. The exit code
-is 0 if none was missed, 1 if one was, 2 if the step could not be done.
+The JSON has ``verdicts``: target, figure, limit, and passed, missed, stated (it has no limit) or
+not measured. The exit code is 0 if none was missed, 1 if one was, 2 if the step could not be done.
+A record is what ``yolor-deploy bench -o`` wrote.
 
 A kit for a machine without network is a Python 3.10 with TensorRT 8.6.0, the last that a public
 registry has whole, and this package. On a machine with network, all its wheels in one folder::
@@ -26,7 +30,7 @@ registry has whole, and this package. On a machine with network, all its wheels 
         -Ccmake.define.TENSORRT_INCLUDE_DIR=/path/to/the/headers/of/TensorRT-8.6
     python3.10 -m pip download -d KIT --no-deps tensorrt==8.6.0
     python3.10 -m pip download -d KIT --only-binary=:all: 'numpy<2' \
-        "$(echo KIT/yolor_deploy-*.whl)[cuda,eval]"
+        "$(echo KIT/yolor_deploy-*.whl)[cuda,eval,report]"
 
 and there ``pip install --no-index --no-deps KIT/*.whl``. TensorRT 8.6 names libcublas.so.12,
 libcublasLt.so.12 and libcudnn.so.8 and does not call them as we use it: where they are missing,
@@ -44,11 +48,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tensorrt_check import outputs, registry, runs
+from benchmarks.tensorrt_check import latency, outputs, registry, runs
 from benchmarks.tensorrt_check.rig import Reference, Rig
 from benchmarks.tensorrt_check.verdict import Report, is_met, report
 from yolor_deploy.core.errors import YolorDeployError
 from yolor_deploy.cuda.device import CudaDevice
+from yolor_deploy.measure.latency.record_file import read_record
 
 _IMAGES = 4
 
@@ -60,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, rig: Callable[[], Rig] | None =
         arguments: Of the command line.
         rig: What opens engines; None for the first GPU.
     """
-    given = _parser().parse_args(arguments)
+    given = command_parser().parse_args(arguments)
     try:
         found = _run(given, rig or (lambda: Rig(CudaDevice(0))))
     except YolorDeployError as error:
@@ -70,7 +75,8 @@ def main(arguments: Sequence[str] | None = None, rig: Callable[[], Rig] | None =
     return 0 if is_met(found) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line of a step."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     steps = parser.add_subparsers(dest="step", required=True)
     for name, paths in (
@@ -83,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         ("times", ("reference",)),
         ("overhead", ("engine",)),
         ("stress", ("engine", "reference")),
+        ("latency", ("record",)),
+        ("report", ("record", "page")),
     ):
         step = steps.add_parser(name)
         for path in paths:
@@ -94,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "stress":
             step.add_argument("--runs", type=int, default=runs.RUNS)
             step.add_argument("--seconds", type=float, default=100.0)
+        elif name == "latency":
+            step.add_argument("twin", type=Path, nargs="?")
     return parser
 
 
@@ -110,6 +120,10 @@ def _run(given: argparse.Namespace, rig: Callable[[], Rig]) -> Report:
         "stress": lambda: runs.stress(
             rig(), given.engine, _loaded(given), runs=given.runs, most_s=given.seconds
         ),
+        "latency": lambda: latency.judge_latency(
+            read_record(given.record), read_record(given.twin) if given.twin else None
+        ),
+        "report": lambda: latency.write_page(read_record(given.record), given.page),
     }
     return steps[given.step]()
 

@@ -1,4 +1,7 @@
-"""The steps of the TensorRT part of ``scripts/gpu-check``, in order of what they are worth."""
+"""The steps of the TensorRT part of ``scripts/gpu-check``, in order of what they are worth.
+
+Those of its benchmark are in ``latency_plan``; both are run here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmarks.process import ROOT
 from benchmarks.tensorrt_check.verdict import line
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 _CHECK = ("-m", "benchmarks.tensorrt_check")
 _CLI = ("-m", "yolor_deploy")
 _REFERENCE, _CACHE = "reference.npz", "timing.cache"
-_KEPT = ("path", "size_bytes", "nms_reason", "warnings", "peak_rss_bytes", "seconds", "cost")
+_KEPT = (
+    *("path", "size_bytes", "nms_reason", "warnings", "peak_rss_bytes", "seconds", "cost"),
+    "planted",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Step:
         needs: Files without which it is left out.
         makes: Files that it writes; those of an earlier run are removed first.
         by: The interpreter: that of the kit, or the one that has PyTorch.
+        reserve_s: Time that has to be left when it ends, for what is worth more.
     """
 
     name: str
@@ -41,6 +48,15 @@ class Step:
     needs: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     by: Literal["kit", "torch"] = "kit"
+    reserve_s: float = 0.0
+
+
+class Steps(Protocol):
+    """What is to be run, in order; asked for each step when the one before has ended."""
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +133,7 @@ class Plan:
         return replace(step, command=(*step.command, *options))
 
 
-def run_plan(check: Check, kit: Path, work: Path, plan: Plan, models: Path | None) -> None:
+def run_plan(check: Check, kit: Path, work: Path, plan: Steps, models: Path | None) -> None:
     """Run the steps that can be run, and say of all others why not.
 
     Args:
@@ -125,7 +141,7 @@ def run_plan(check: Check, kit: Path, work: Path, plan: Plan, models: Path | Non
         kit: A Python with TensorRT and this package, or the folder where it is called ``python``.
         work: Folder of models, engines and references.
         plan: The steps.
-        models: Folder of ``yolor-p6.onnx`` and ``shapes.onnx``; None to make them.
+        models: Folder of models that are there already; None for none.
     """
     work.mkdir(parents=True, exist_ok=True)
     for model in models.glob("*.onnx") if models else ():
@@ -134,15 +150,16 @@ def run_plan(check: Check, kit: Path, work: Path, plan: Plan, models: Path | Non
     python["torch"] = sys.executable
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     for step in plan.steps():
+        for name in step.makes:
+            (work / name).unlink(missing_ok=True)
         missing = [name for name in step.needs if not (work / name).exists()]
         if missing:
             check.skip(step.name, f"{missing[0]} was not made")
             continue
-        for name in step.makes:
-            (work / name).unlink(missing_ok=True)
         command = [python[step.by], *step.command]
+        limit_s = min(step.limit_s, check.left_s() - step.reserve_s)
         found = check.measure(
-            step.name, command, limit_s=step.limit_s, env={"PYTHONPATH": path}, cwd=work
+            step.name, command, limit_s=limit_s, env={"PYTHONPATH": path}, cwd=work
         )
         if isinstance(found, dict):
             check.steps[-1]["result"] = _shortened(found)

@@ -3,13 +3,103 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from benchmarks import gpu_check
 from benchmarks.check import Check
 from benchmarks.gpu_check import in_short, profile_of, summary_of_watch
+from tests.benchmarks.kit import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A kit that stands in, which makes models too, on a machine that seems to have a GPU."""
+    run = Run(tmp_path, fails=[], misses=[], models=())
+    run.work = tmp_path / "work" / "bench"
+
+    @contextmanager
+    def watched(file: Path) -> Iterator[None]:
+        file.write_text("1980, 3201, 35, 99.0, 0x0\n")
+        yield
+
+    monkeypatch.setattr(gpu_check, "gpu_state", lambda _: {"name": "GPU"})
+    monkeypatch.setattr(gpu_check, "watched", watched)
+    monkeypatch.setattr(sys, "executable", str(run.kit / "python"))
+    return run
+
+
+def called(run: Run, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, list[str]]:
+    """Call the command; return its exit code, and the names of its steps."""
+    folders = {"--output": run.output, "--kit": run.kit, "--work": run.work.parent}
+    given = [word for option, folder in folders.items() for word in (option, str(folder))]
+    monkeypatch.setattr(sys, "argv", ["gpu-check", *given, *options])
+    code = gpu_check.main()
+    report = json.loads((run.output / "gpu_check.json").read_text(encoding="utf-8"))
+    return code, [step["name"] for step in report["steps"]]
+
+
+def test_benchmark_is_a_part_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is built or checked, and its files are beside the report."""
+    code, steps = called(run, monkeypatch, "--only", "bench", "--optimization-level", "1")
+
+    assert code == 0
+    assert (steps[0], steps[-1]) == ("doctor", "report")
+    assert sum(step.startswith("build ") for step in steps) == 9
+    assert sum("--optimization-level 1 " in line for line in run.asked) == 9
+    assert (run.output / "latency.json").exists()
+
+
+def test_quick_benchmark_is_of_three(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The headline, and no other model."""
+    _, steps = called(run, monkeypatch, "--only", "bench", "--quick")
+
+    assert [step for step in steps if step.startswith("export ")] == [
+        "export yolor-d6",
+        "export yolov4-p7",
+        "export yolor-p6",
+    ]
+    report = json.loads((run.output / "gpu_check.json").read_text(encoding="utf-8"))
+    assert report["command"] == (
+        "scripts/gpu-check --only bench --kit FOLDER --optimization-level 2 --quick"
+    )
+
+
+def test_resumed_benchmark_makes_nothing_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run has left is measured."""
+    called(run, monkeypatch, "--only", "bench", "--quick")
+
+    code, steps = called(run, monkeypatch, "--only", "bench", "--quick", "--resume")
+
+    assert code == 0
+    assert steps[:2] == ["doctor", "bench"]
+
+
+def test_benchmark_has_a_time_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it nothing is begun, and the check has not passed."""
+    code, steps = called(run, monkeypatch, "--only", "bench", "--bench-seconds", "0")
+
+    assert code == 1
+    assert "bench" in steps
+    assert not (run.work / "asked.txt").exists()
+
+
+@pytest.mark.parametrize("part", ["tensorrt", "bench"])
+def test_engines_need_a_kit(
+    part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part that nothing can run is refused before anything else."""
+    monkeypatch.setattr(sys, "argv", ["gpu-check", "--only", part])
+
+    with pytest.raises(SystemExit):
+        gpu_check.main()
+
+    assert f"--only {part} needs --kit" in capsys.readouterr().err
 
 
 def test_report_is_the_same_in_short() -> None:

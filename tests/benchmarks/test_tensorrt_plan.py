@@ -5,67 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.check import Check
-from benchmarks.tensorrt_check.plan import Plan, run_plan, verdicts_of
-
-KIT = '''#!{python}
-"""Stands in for a kit: makes what a step makes, and says which step it was."""
-import json, os, pathlib, sys
-words = sys.argv[1:]
-fails, misses, folder = {fails!r}, {misses!r}, pathlib.Path.cwd()
-with open(folder / "asked.txt", "a") as file:
-    file.write(" ".join(words) + "\\n")
-if any(name in " ".join(words) for name in fails):
-    sys.exit("error: no GPU")
-step = words[2]
-if step == "doctor":
-    value = {{"findings": []}}
-elif "yolor_deploy" in words:
-    path = folder / words[words.index("-o") + 1]
-    path.write_text("made")
-    pathlib.Path(str(path) + ".json").write_text("passport")
-    value = {{"path": str(path), "sha256": "0", "meta": {{}}, "size_bytes": 4, "nms_reason": ""}}
-elif "benchmarks.shapes.generate" in words:
-    (folder / "calibration").mkdir(exist_ok=True)
-    (folder / "calibration" / "annotations.json").write_text("made")
-    sys.exit(0)
-else:
-    if step == "reference":
-        (folder / words[-1]).write_text("made")
-    state = "missed" if step in misses else "passed"
-    verdict = {{"target": step, "state": state, "figure": 1.0, "limit": "at most 2"}}
-    value = {{"verdicts": [verdict | {{"unit": "us", "note": ""}}]}}
-print(json.dumps(value))
-sys.exit(step in misses)
-'''
-
-
-class Run:
-    """A run of all steps with a kit that stands in."""
-
-    def __init__(self, folder: Path, *, fails: list[str], misses: list[str]) -> None:
-        self.work = folder / "work"
-        kit = folder / "kit"
-        kit.mkdir()
-        python = kit / "python"
-        python.write_text(KIT.format(python=sys.executable, fails=fails, misses=misses))
-        python.chmod(0o755)
-        models = folder / "models"
-        models.mkdir()
-        for name in ("yolor-p6.onnx", "shapes.onnx"):
-            (models / name).write_text("model")
-        self.check = Check(folder / "out", deadline_s=345)
-        self.kit, self.models = kit, models
-
-    def run(self, plan: Plan | None = None) -> dict[str, dict[str, Any]]:
-        """Run; return what was recorded by the names of the steps."""
-        plan = plan or Plan(has_models=True)
-        run_plan(self.check, self.kit, self.work, plan, self.models)
-        return {step["name"]: step for step in self.check.steps}
+from benchmarks.tensorrt_check.plan import Plan, verdicts_of
+from tests.benchmarks.kit import Run
 
 
 def test_every_step_finds_its_files(tmp_path: Path) -> None:
@@ -113,8 +57,7 @@ def test_builds_share_one_timing_cache_and_level(tmp_path: Path) -> None:
 
     run.run(Plan(has_models=True, level=4))
 
-    asked = (run.work / "asked.txt").read_text().splitlines()
-    builds = [line for line in asked if "--backend tensorrt" in line]
+    builds = [line for line in run.asked if "--backend tensorrt" in line]
     assert len(builds) == 8
     assert all("--optimization-level 4 --timing-cache timing.cache" in line for line in builds)
 
@@ -176,8 +119,7 @@ def test_models_are_made_by_the_python_that_runs_the_check(
 
     run.run(Plan(has_models=False))
 
-    asked = (run.work / "asked.txt").read_text().splitlines()
-    assert asked[:3] == [
+    assert run.asked[:3] == [
         "-m benchmarks.tensorrt_check registry",
         "-m yolor_deploy doctor --json",
         "-m benchmarks.tensorrt_check.models .",
