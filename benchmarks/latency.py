@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, help="folder of the models, kept")
     parser.add_argument("--time-limit", type=float, default=900.0, help="of sampling, seconds")
-    parser.add_argument("--min-samples", type=int, default=12, help="of each model")
+    parser.add_argument("--min-samples", type=int, default=20, help="of each model")
     parser.add_argument("--report", type=Path, help="page to write")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from yolor_deploy.backends.onnxruntime import machine_peak, self_test
 from yolor_deploy.backends.onnxruntime.instruments import OnnxRuntimeInstruments
 from yolor_deploy.backends.onnxruntime.profile import layer_times, most_bytes, name_in_file
 from yolor_deploy.backends.onnxruntime.session import OnnxRuntimeSession, inference_session
-from yolor_deploy.backends.onnxruntime.stages import DeviceStages
+from yolor_deploy.backends.onnxruntime.stages import DeviceStages, HostStages
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError, RunError
@@ -137,6 +138,60 @@ def test_stages_give_the_outputs_of_a_run(tmp_path: Path) -> None:
     assert times == {"model": 1.0, "nms": 1.0}
     assert expected["num_detections"].sum() > 0
     assert_same(outputs, expected)
+
+
+class CountedStages:
+    """Counts the runs of stages."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.batches: list[int] = []
+        for kind in (HostStages, DeviceStages):
+            monkeypatch.setattr(kind, "run", self._counted(kind.run))
+
+    def _counted(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(stages: object, batch: FloatArray) -> Any:
+            self.batches.append(len(batch))
+            return run(stages, batch)
+
+        return counted
+
+
+@pytest.mark.usefixtures("cuda_on_cpu")
+@pytest.mark.parametrize(
+    ("device", "runs"),
+    [
+        pytest.param(None, [2, 2, 2, 1, 1, 2, 2], id="cpu"),
+        pytest.param(RuntimeDevice("cuda", 1), [2, 2, 2, 2, 1, 1, 1, 2, 2, 2], id="gpu"),
+    ],
+)
+def test_stages_of_a_new_batch_size_are_warmed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: RuntimeDevice | None,
+    runs: list[int],
+) -> None:
+    """What is loaded, searched and planned in a first run is in no time; a known size runs once."""
+    counted = CountedStages(monkeypatch)
+    instruments = OnnxRuntimeInstruments(opened(made(tmp_path), device=device))
+
+    for batch in (2, 2, 1, 2):
+        instruments.run_stages(images(batch))
+
+    assert counted.batches == runs
+
+
+def test_stages_are_warmed_again_after_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are loaded anew."""
+    counted = CountedStages(monkeypatch)
+    instruments = OnnxRuntimeInstruments(opened(made(tmp_path)))
+    instruments.run_stages(images(1))
+    instruments.close()
+
+    instruments.run_stages(images(1))
+
+    assert counted.batches == [1] * 4
 
 
 def test_stages_of_half_precision_pass_raw_maps_of_that_type(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class FakeInstruments:
 
     spec: DetectorSpec
     unavailable: bool = False
+    factor: float = 1.0
     given: list[tuple[int, ...]] = field(default_factory=list)
 
     clock: Clock = "host"
@@ -47,7 +48,7 @@ class FakeInstruments:
             raise BackendUnavailableError("inside the engine", where="nms", hint="build without")
         self.given.append(candidates_in(raw_maps, self.spec, NMS))
         predictions = predictions_from_raw(raw_maps, self.spec)
-        return float(len(self.given)), non_max_suppression(predictions, NMS)
+        return self.factor * len(self.given), non_max_suppression(predictions, NMS)
 
     def conditions(self) -> RunConditions:
         """Not called."""
@@ -93,11 +94,22 @@ def test_curve_has_a_point_for_each_density() -> None:
     assert [point.samples_ms for point in points] == [(2, 3, 4), (6, 7, 8), (10, 11, 12)]
 
 
+def test_slow_processor_runs_fewer_times() -> None:
+    """Three runs in any case, and no more once they have taken a second together."""
+    spec = tiny_spec(size=(128, 192), levels=3)
+
+    points = density_curve(
+        FakeInstruments(spec, factor=200.0), spec, NMS, counts=(0, 10), repeats=20
+    )
+
+    assert [point.samples_ms for point in points] == [(400, 600, 800), (1200, 1400, 1600)]
+
+
 def test_density_that_does_not_fit_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """A small detector has a shorter curve."""
     spec = tiny_spec(size=(128, 192), levels=3)
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="yolor_deploy"):
         points = density_curve(FakeInstruments(spec), spec, NMS, counts=(10, 10_000), repeats=1)
 
     assert [point.candidates for point in points] == [10]
@@ -108,7 +120,7 @@ def test_post_processing_inside_an_engine_has_no_curve(caplog: pytest.LogCapture
     """Where it cannot be run alone there is no point, and the reason is noted."""
     spec = tiny_spec(size=(128, 192), levels=3)
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="yolor_deploy"):
         points = density_curve(FakeInstruments(spec, unavailable=True), spec, NMS)
 
     assert points == ()

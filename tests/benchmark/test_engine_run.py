@@ -125,6 +125,22 @@ def test_card_that_throttled_makes_it_invalid(config: BenchConfig, nvml: FakeNvm
     }
 
 
+def test_card_that_throttled_after_the_samples_is_told(
+    config: BenchConfig, nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energy and peaks may be low then; the samples were taken before."""
+
+    def hot(*_: Any, **__: Any) -> tuple[float, ...]:
+        nvml.reasons = 0x4  # software power cap
+        return (0.1, 0.2)
+
+    monkeypatch.setattr(extras, "saturate", hot)
+
+    summary = summarise(measured(config))
+
+    assert ("throttled", "warning") in {(item.rule, item.severity) for item in summary.findings}
+
+
 def test_card_that_others_compute_on_is_refused(config: BenchConfig, nvml: FakeNvml) -> None:
     """Before anything is measured, and with their numbers."""
     nvml.computing = [1, 2]

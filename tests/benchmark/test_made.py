@@ -13,7 +13,8 @@ from tests.exports import exported, silent
 from tests.sessions import artifact
 from tests.tiny_checkpoints import write_tiny_checkpoint
 from yolor_deploy.benchmark import made as module
-from yolor_deploy.benchmark.made import Made, is_published, made_model, recipe_of
+from yolor_deploy.benchmark.limits import is_published
+from yolor_deploy.benchmark.made import Made, made_model, recipe_of
 from yolor_deploy.benchmark.options import Recipe
 from yolor_deploy.benchmark.planting import Density, planted_density
 from yolor_deploy.core.artifact import METADATA_KEY, Artifact, StageRecord
@@ -139,8 +140,8 @@ def test_recipe_of_a_half_model_is_half() -> None:
     half = artifact()
     half = replace(half, meta=replace(half.meta, precision="fp16"))
 
-    assert recipe_of(half) == Recipe(Precision("fp16"))
-    assert recipe_of(artifact()) == Recipe()
+    assert recipe_of(half) == Recipe(Precision("fp16"), "onnxruntime")
+    assert recipe_of(artifact()) == Recipe(backend="onnxruntime")
 
 
 def test_recipe_of_eight_bits_is_refused() -> None:
@@ -150,6 +151,14 @@ def test_recipe_of_eight_bits_is_refused() -> None:
 
     with pytest.raises(BuildError, match="int8 cannot be made of random weights"):
         recipe_of(small)
+
+
+def test_what_is_asked_for_goes_before_the_first_artifact() -> None:
+    """A recipe is completed by that of the artifact beside which it is measured."""
+    first = Recipe(backend="tensorrt", optimization_level=2)
+
+    assert Recipe(Precision("fp16")).completed_by(first) == Recipe(Precision("fp16"), "tensorrt", 2)
+    assert Recipe(backend="onnxruntime").completed_by(first).backend == "onnxruntime"
 
 
 def test_name_of_a_file_is_no_published_name(

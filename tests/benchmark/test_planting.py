@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.benchmark.counts import counts_of
 from tests.exports import exported, names_in
 from tests.random_models import NMS, random_artifact, random_spec
 from tests.sessions import artifact as fake_artifact
@@ -19,7 +20,6 @@ from yolor_deploy.backends import open_for_accuracy, open_session
 from yolor_deploy.benchmark.inputs import BenchInput, drawn_input
 from yolor_deploy.benchmark.planting import (
     Density,
-    counts_of,
     plant_artifact,
     planted_density,
 )

@@ -13,9 +13,12 @@ import pytest
 from tests.calibration_sets import folder_of
 from tests.exports import exported, silent
 from tests.tiny_checkpoints import write_tiny_checkpoint
+from yolor_deploy.backends.onnxruntime.instruments import OnnxRuntimeInstruments
+from yolor_deploy.benchmark import limits
 from yolor_deploy.benchmark.options import BenchConfig
 from yolor_deploy.benchmark.run import run_benchmark
-from yolor_deploy.core.errors import EvaluationError
+from yolor_deploy.core.errors import EvaluationError, RunError
+from yolor_deploy.core.runtime import Array
 from yolor_deploy.core.spec import BatchRange, NmsConfig
 from yolor_deploy.measure.latency.record import Record, Settings, StoppedBy
 from yolor_deploy.measure.latency.record_file import record_from_json
@@ -185,6 +188,121 @@ def test_unfinished_benchmark_goes_on(
     assert second.subjects[0].samples["run"][:3] == first.subjects[0].samples["run"]
     assert list(second.subjects[0].at_s) == sorted(second.subjects[0].at_s)
     assert second.started == first.started
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"settings": replace(SHORT, batch=2)}, "other batch is there: 1, now 2"),
+        ({"images": ("IMAGES",)}, "other pictures"),
+        ({"seed": 5}, "other pictures"),
+    ],
+    ids=["batch", "images", "seed"],
+)
+def test_unfinished_benchmark_of_other_work_is_refused(
+    config: BenchConfig,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    words: str,
+) -> None:
+    """Samples of another batch or of other pictures are not mixed with these."""
+    output = tmp_path / "raw.json"
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3)
+        output.write_text(json.dumps(measured(config).to_json()), encoding="utf-8")
+    given = {"images": (str(folder / "images"),)} if "images" in change else change
+
+    with pytest.raises(EvaluationError, match=words):
+        measured(replace(config, output=output, **given))
+
+
+def test_rounds_that_were_cut_are_not_gone_on_with(config: BenchConfig, tmp_path: Path) -> None:
+    """Where one artifact has a sample more than the other, it is left out: ratios are by rounds."""
+    twice = replace(config, subjects=config.subjects * 2, output=tmp_path / "raw.json")
+    whole = measured(replace(twice, output=None))
+    first, second = whole.subjects
+    cut = replace(
+        second,
+        at_s=second.at_s[:4],
+        samples={name: values[:4] for name, values in second.samples.items()},
+    )
+    longer = replace(
+        first,
+        at_s=first.at_s[:5],
+        samples={name: values[:5] for name, values in first.samples.items()},
+    )
+    record = replace(whole, subjects=(longer, cut), complete=False)
+    assert twice.output is not None
+    twice.output.write_text(json.dumps(record.to_json()), encoding="utf-8")
+
+    again = measured(twice)
+
+    assert [len(subject.at_s) for subject in again.subjects] == [8, 8]
+    assert again.subjects[0].samples["run"][:4] == first.samples["run"][:4]
+    assert again.subjects[0].at_s[4] > max(first.at_s[:5])
+
+
+def test_extras_of_an_earlier_session_are_kept(config: BenchConfig, tmp_path: Path) -> None:
+    """What was measured before it was cut off is not measured again."""
+    output = tmp_path / "raw.json"
+    streams = replace(config, settings=replace(SHORT, streams=(1,)), output=output)
+    first = replace(measured(replace(streams, output=None)), complete=False)
+    output.write_text(json.dumps(first.to_json()), encoding="utf-8")
+
+    second = measured(streams)
+
+    assert second.complete
+    assert second.subjects[0].throughput == first.subjects[0].throughput
+
+
+def test_run_that_fails_keeps_the_samples_before_it(
+    config: BenchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are saved before the error is told."""
+    reason = StoppingRule.reason
+
+    def failing(self: StoppingRule, values: Sequence[float], elapsed_s: float) -> StoppedBy | None:
+        if len(values) == 3:
+            raise RunError("out of memory", where="gpu", hint="none")
+        return reason(self, values, elapsed_s)
+
+    monkeypatch.setattr(StoppingRule, "reason", failing)
+    saved: list[Record] = []
+
+    with pytest.raises(RunError):
+        measured(config, save=saved.append)
+
+    assert len(saved[-1].subjects[0].at_s) == 3
+    assert not saved[-1].complete
+
+
+def test_stages_that_cannot_be_timed_are_a_note(
+    config: BenchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are measured all the same, and it says why there are no stages."""
+
+    def failing(_self: OnnxRuntimeInstruments, _images: Array) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(OnnxRuntimeInstruments, "run_stages", failing)
+
+    record = measured(config)
+
+    (subject,) = record.subjects
+    assert (len(subject.at_s), subject.stages) == (8, {})
+    assert any("stages not timed" in note for note in subject.notes)
+
+
+def test_models_that_memory_does_not_hold_are_refused(
+    config: BenchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the system ends the process, and with what there is."""
+    monkeypatch.setattr(limits, "available_bytes", lambda: 1000)
+
+    with pytest.raises(EvaluationError, match="1 models take about"):
+        measured(config)
 
 
 def test_unfinished_benchmark_of_other_files_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ import pytest
 from typer.testing import Result
 
 from tests.benchmark.test_run import interrupt_after
+from tests.calibration_sets import folder_of
 from tests.cli.invoke import assert_refused, invoke
-from tests.exports import exported
+from tests.exports import exported, names_in
 from tests.measure.latency.series import clean_record, with_cpu
 from tests.tiny_checkpoints import write_tiny_checkpoint
 from yolor_deploy.backends.onnxruntime import OnnxRuntimeSession
+from yolor_deploy.benchmark.report import page
+from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.core.runtime import Array, RawOutput
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.measure.latency.record import Record
@@ -56,12 +60,14 @@ def test_latency_is_told_with_its_conditions(folder: Path) -> None:
 
 
 def test_pair_is_compared(folder: Path) -> None:
-    """The last column is the ratio against the second, which has a name of its own."""
-    result = bench(folder, "--against", folder / "tiny.onnx")
+    """Ratios are taken against the second, which has a name of its own."""
+    result = bench(folder, "--against", folder / "tiny.onnx", "--json")
 
     assert result.exit_code == 0, result.output
-    assert "tiny (2)" in result.stdout
-    assert "times as fast" in result.stdout
+    value = json.loads(result.stdout)
+    assert [subject["name"] for subject in value["subjects"]] == ["tiny", "tiny (2)"]
+    ratios = {(ratio["subject"], ratio["reference"]) for ratio in value["summary"]["ratios"]}
+    assert ratios == {("tiny", "tiny (2)")}
 
 
 def test_ratio_is_told_with_its_interval(tmp_path: Path) -> None:
@@ -134,17 +140,71 @@ def test_interrupt_keeps_the_samples_and_exits_with_130(
     assert len(record.subjects[0].at_s) == 3
 
 
-def test_interrupt_before_the_first_sample_is_told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupt_before_the_first_sample_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is nothing to show, it says so."""
+    """Where there is nothing to show, there is no file either."""
 
     def interrupted(_self: OnnxRuntimeSession, _images: Array, **_: Any) -> RawOutput:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(OnnxRuntimeSession, "run", interrupted)
 
-    assert_refused(bench(folder), "stopped before the first sample")
+    result = bench(folder, "-o", tmp_path / "raw.json")
+
+    assert result.exit_code == 130
+    assert names_in(tmp_path) == []
+
+
+def test_replay_of_an_interrupted_benchmark_is_no_interrupt(tmp_path: Path) -> None:
+    """It is shown with its warning, and nothing was stopped."""
+    result = replayed(tmp_path, dataclasses.replace(clean_record(), interrupted=True))
+
+    assert result.exit_code == 0
+    assert "stopped by the user" in result.stdout
+
+
+def test_replay_takes_another_reference(tmp_path: Path) -> None:
+    """Ratios are taken against any of the artifacts that were measured."""
+    record = clean_record()
+    first = record.subjects[0].name
+
+    result = replayed(tmp_path, record, "--reference", first, "--json")
+
+    ratios = json.loads(result.stdout)["summary"]["ratios"]
+    assert {ratio["reference"] for ratio in ratios} == {first}
+
+
+def test_page_that_cannot_be_written_loses_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are printed first, and then the error."""
+
+    def full(*_: Any) -> None:
+        raise ArtifactError("cannot write: No space left", where="page.html", hint="free some")
+
+    monkeypatch.setattr(page, "write_report", full)
+
+    result = replayed(tmp_path, clean_record(), "--report", tmp_path / "page.html")
+
+    assert result.exit_code == 1
+    assert "latency of one run" in result.stdout
+    assert "error: cannot write" in result.stderr
+
+
+def test_outputs_are_not_written_over_what_is_read(folder: Path, tmp_path: Path) -> None:
+    """Neither the reference, nor a picture, nor the samples are replaced by the page."""
+    pictures = folder_of(tmp_path / "images", 2)
+    picture = next(pictures.iterdir())
+    other = folder / "other.onnx"
+    same = tmp_path / "same"
+
+    for arguments in (
+        ("--against", other, "--report", other),
+        ("--images", pictures, "--report", picture),
+        ("-o", same, "--report", same),
+    ):
+        assert_refused(bench(folder, *arguments))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +224,12 @@ def test_interrupt_before_the_first_sample_is_told(
         (("--suite", "coco"), "--suite"),
         (("--backend", "openvino"), "--backend"),
         (("--optimization-level", 3), "--optimization-level"),
+        (("--fp16",), "--fp16"),
+        (("--backend", "tensorrt"), "--backend"),
+        (("--density", "10:1"), "--density"),
+        (("--against", "yolor-p66"), "did you mean yolor-p6?"),
+        (("--against", "yolor-p6"), "80 classes, expected"),
+        (("--against", "weights.pt"), "weights.pt"),
         (("--reference", "p7"), "--reference"),
         (("--seed", -1), "--seed"),
         (("-o", "no/such/folder/raw.json"), "does not exist"),

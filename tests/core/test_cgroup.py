@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.system_tree import write_system
-from yolor_deploy.core.cgroup import cpu_groups, granted_cores, memory_limit_bytes, quota_group
+from yolor_deploy.core.cgroup import (
+    available_bytes,
+    cpu_groups,
+    granted_cores,
+    memory_limit_bytes,
+    quota_group,
+)
 
 V1 = "sys/fs/cgroup/cpu"
 V2 = "sys/fs/cgroup"
@@ -157,3 +163,19 @@ def test_memory_limit_is_the_least(
     write_system(tmp_path, files)
 
     assert memory_limit_bytes(tmp_path) == limit
+
+
+def test_available_bytes_are_what_system_and_groups_leave(tmp_path: Path) -> None:
+    """The least of what the system calls available and what a limit leaves."""
+    write_system(tmp_path, {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    4 kB\n"})
+    without_limit = available_bytes(tmp_path)
+    write_system(tmp_path, {f"{V2}/memory.max": "3000", f"{V2}/memory.current": "1000"})
+
+    with_limit = available_bytes(tmp_path)
+
+    assert (without_limit, with_limit) == (4096, 2000)
+
+
+def test_available_bytes_may_not_be_known(tmp_path: Path) -> None:
+    """A system that tells nothing is no system without memory."""
+    assert available_bytes(tmp_path) is None

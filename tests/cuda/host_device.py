@@ -45,8 +45,9 @@ class HostEvent:
         self.at_ms = 0.0 if self.device.is_blind else self.device.clock.now_ms
 
     def synchronize(self) -> None:
-        """Everything is done at once here."""
+        """Let the host see the time of the device."""
         assert self.at_ms is not None
+        self.device.wait()
 
     def ms_since(self, earlier: Event) -> float:
         """Return what passed."""
@@ -127,6 +128,8 @@ class HostDevice:
         self.is_blind = False
         self.slowness = 1.0
         self.compiles = True
+        self.never_waits = False
+        self.host_ms = 0.0
         self.records: list[int] = []
         self.events: list[HostEvent] = []
         self.name = "host"
@@ -194,9 +197,19 @@ class HostDevice:
         return HostKernel(self)
 
     def synchronize(self, stream: int | None) -> None:
-        """Everything is done at once here."""
+        """Note it; everything is done at once here, but for the time that the host sees."""
         assert stream != 0
         self.waits.append(stream)
+        self.wait()
+
+    def wait(self) -> None:
+        """Let the host's clock have the time of the device, unless its waits do nothing."""
+        if not self.never_waits:
+            self.host_ms = self.clock.now_ms
+
+    def host_clock_ns(self) -> int:
+        """Return the time as the host sees it: what it waited for, and nothing else."""
+        return round(self.host_ms * 1e6)
 
 
 class HostLaunches(NmsLibrary):

@@ -1,4 +1,4 @@
-"""Whether events see work of known length, and the kernel that is that work."""
+"""Whether events and the host see work of known length, and the kernel that is that work."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ def test_verdict_on_nothing_is_no_pass() -> None:
 
 
 def test_self_test_passes_where_events_see_the_work() -> None:
-    """What the kernel is asked for is what the events tell."""
+    """What the kernel is asked for is what the events tell, and then the clock of the host."""
     device = HostDevice()
 
-    found = self_test(device, OWN_STREAM)
+    found = self_test(device, OWN_STREAM, clock_ns=device.host_clock_ns)
 
     assert found.passed
-    assert found.seen_ms == pytest.approx(ASKED_MS)
+    assert found.asked_ms == (*ASKED_MS, *ASKED_MS)
+    assert found.seen_ms == pytest.approx(found.asked_ms)
+    assert "first by events, then by the host's clock" in found.note
     assert device.events
     assert all(event.is_closed for event in device.events)
 
@@ -58,10 +60,21 @@ def test_self_test_fails_where_events_see_nothing() -> None:
     device = HostDevice()
     device.is_blind = True
 
-    found = self_test(device, OWN_STREAM)
+    found = self_test(device, OWN_STREAM, clock_ns=device.host_clock_ns)
 
     assert not found.passed
-    assert found.seen_ms == (0.0, 0.0, 0.0)
+    assert found.seen_ms == pytest.approx((0.0, 0.0, 0.0, *ASKED_MS))
+
+
+def test_self_test_fails_where_the_host_does_not_wait() -> None:
+    """Whole runs are timed by its clock, and would look as short as their launches."""
+    device = HostDevice()
+    device.never_waits = True
+
+    found = self_test(device, OWN_STREAM, clock_ns=device.host_clock_ns)
+
+    assert not found.passed
+    assert found.seen_ms == pytest.approx((*ASKED_MS, 0.0, 0.0, 0.0))
 
 
 def test_self_test_fails_where_time_runs_otherwise() -> None:
@@ -69,7 +82,7 @@ def test_self_test_fails_where_time_runs_otherwise() -> None:
     device = HostDevice()
     device.slowness = 1.5
 
-    assert not self_test(device, OWN_STREAM).passed
+    assert not self_test(device, OWN_STREAM, clock_ns=device.host_clock_ns).passed
 
 
 def test_self_test_without_its_kernel_says_why() -> None:

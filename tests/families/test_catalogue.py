@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from yolor_deploy.families import darknet, yaml
-from yolor_deploy.families.catalogue import CATALOGUE, PublishedModel
+from yolor_deploy.families.catalogue import CATALOGUE, PublishedModel, published_as
 from yolor_deploy.families.darknet.cfg import parse_cfg
 from yolor_deploy.families.darknet.network import network_from_plan as network_from_cfg
 from yolor_deploy.families.darknet.plan import plan_from_sections
@@ -83,3 +83,30 @@ def test_published_figures_have_their_conditions(model: PublishedModel) -> None:
     """An accuracy comes with its part of COCO, and a speed with an accuracy."""
     assert (model.ap is None) == (not model.ap_split)
     assert model.fps is None or model.ap is not None
+
+
+@ALL
+def test_published_model_is_found_at_its_size_and_classes(model: PublishedModel) -> None:
+    """Each model is found as itself at its native square with the classes of COCO."""
+    found = published_as(model.name, height=model.size, width=model.size, num_classes=80)
+
+    assert found is model
+
+
+@pytest.mark.parametrize(
+    ("variant", "height", "width", "num_classes"),
+    [
+        ("custom", 1280, 1280, 80),
+        ("yolor_d6", 1280, 1280, 80),
+        ("yolor-d6", 640, 640, 80),
+        ("yolor-d6", 1280, 1344, 80),
+        ("yolor-d6", 1344, 1280, 80),
+        ("yolor-d6", 1280, 1280, 3),
+        ("yolor-d6", 1280, 1280, 81),
+    ],
+)
+def test_nothing_was_published_of_other_work(
+    variant: str, height: int, width: int, num_classes: int
+) -> None:
+    """Another name, size, shape or number of classes is not the published model."""
+    assert published_as(variant, height=height, width=width, num_classes=num_classes) is None

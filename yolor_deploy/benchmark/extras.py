@@ -6,7 +6,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from yolor_deploy.benchmark.density import density_curve
@@ -24,9 +24,10 @@ from yolor_deploy.stage_timer import Note
 logger = logging.getLogger(__name__)
 
 _THROUGHPUT_S = 3.0
-_ENERGY_S = 3.0  # NVML's counter moves some ten times a second
+_ENERGY_S = 5.0  # NVML's counter moves some ten times a second: within 2 %
 _PROFILE_S = 5.0
 _MOST_PROFILED = 20
+_FAILURES = (YolorDeployError, OSError, MemoryError)
 
 
 @dataclass(slots=True)
@@ -42,58 +43,73 @@ class Extras:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What measuring extras takes besides the artifacts.
+
+    Attributes:
+        config: What the benchmark was told.
+        gpu: Asked for energy; None for none.
+        note: Told what is measured.
+        look: Called after each, to note what the machine did meanwhile.
+    """
+
+    config: BenchConfig
+    gpu: GpuMonitor | None
+    note: Note
+    look: Callable[[], object]
+
+
 def measure_extras(
     subjects: Sequence[OpenSubject],
     series: Sequence[Series],
     extras: Sequence[Extras],
-    config: BenchConfig,
-    gpu: GpuMonitor | None,
-    note: Note,
+    around: Surroundings,
 ) -> bool:
     """Measure it of each subject that has samples; what fails is a note in its result.
+
+    What an earlier session has measured already is kept.
 
     Returns:
         Whether it came to its end; False if the user interrupted it, and what there is stays.
     """
-    peaks: dict[tuple[str, ...], Peak] = {}
     try:
         for subject, samples, found in zip(subjects, series, extras, strict=True):
             if samples.run_ms:
-                median_ms = statistics.median(samples.run_ms)
-                _measure(subject, median_ms, found, config, gpu, note, peaks=peaks)
+                _measure(subject, statistics.median(samples.run_ms), found, around)
     except KeyboardInterrupt:
         return False
+    finally:
+        _share_peaks(extras)
     return True
 
 
-def _measure(
-    subject: OpenSubject,
-    median_ms: float,
-    found: Extras,
-    config: BenchConfig,
-    gpu: GpuMonitor | None,
-    note: Note,
-    *,
-    peaks: dict[tuple[str, ...], Peak],
-) -> None:
+def _measure(subject: OpenSubject, median_ms: float, found: Extras, around: Surroundings) -> None:
+    config, gpu = around.config, around.gpu
+
     def attempt(what: str, measure: Callable[[], None]) -> None:
-        note(f"{what}, {subject.name}")
+        around.note(f"{what}, {subject.name}")
         try:
             measure()
-        except YolorDeployError as error:
-            found.notes.append(f"{what} not measured: {error.problem}")
+        except _FAILURES as error:
+            problem = error.problem if isinstance(error, YolorDeployError) else repr(error)
+            found.notes.append(f"{what} not measured: {problem}")
+        around.look()
 
-    for streams in config.settings.streams:
-        attempt(
-            f"throughput of {streams} streams",
-            lambda streams=streams: found.throughput.append(_throughput(subject, streams)),  # type: ignore[misc]
-        )
-    if gpu is not None:
+    done = {throughput.streams for throughput in found.throughput}
+    for streams in dict.fromkeys(config.settings.streams):
+        if streams not in done:
+            attempt(
+                f"throughput of {streams} stream{'s' * (streams != 1)}",
+                lambda streams=streams: found.throughput.append(_throughput(subject, streams)),  # type: ignore[misc]
+            )
+    if gpu is not None and found.energy is None:
         attempt("energy", lambda: _set_energy(subject, gpu, found))
-    if config.layers:
+    if config.layers and found.layers is None:
         attempt("layers", lambda: _set_layers(subject, median_ms, found, config.work))
-        attempt("peak of the machine", lambda: _set_peak(subject, found, peaks))
-    if config.curve and subject.artifact.meta.nms is not None:
+    if config.layers and found.peak is None:
+        attempt("peak of the machine", lambda: _set_peak(subject, found))
+    if config.curve and not found.density and subject.artifact.meta.nms is not None:
         attempt("density curve", lambda: _set_density(subject, found))
 
 
@@ -120,17 +136,18 @@ def _runner(session: Session, images: object) -> Callable[[], object]:
 
 
 def _set_energy(subject: OpenSubject, gpu: GpuMonitor, found: Extras) -> None:
-    images = subject.input.preprocess(0)
+    run = _runner(subject.session, subject.input.preprocess(0))
     idle = gpu.condition()
     if idle.energy_j is None:
         found.notes.append("energy not measured: this GPU does not tell it")
         return
-    began = time.perf_counter()
-    finished = saturate([_runner(subject.session, images)], seconds=_ENERGY_S)
+    saturate([run], seconds=_ENERGY_S / 5)  # power rises within some tenths of a second
+    before, began = gpu.condition().energy_j, time.perf_counter()
+    finished = saturate([run], seconds=_ENERGY_S)
     seconds, after = time.perf_counter() - began, gpu.condition().energy_j
-    if after is not None:
-        count = len(finished) * len(images)
-        found.energy = Energy(after - idle.energy_j, seconds, count, idle.power_w)
+    if before is not None and after is not None:
+        images = len(finished) * subject.input.batch
+        found.energy = Energy(after - before, seconds, images, idle.power_w)
 
 
 def _set_layers(subject: OpenSubject, median_ms: float, found: Extras, work: Path) -> None:
@@ -143,16 +160,22 @@ def _set_layers(subject: OpenSubject, median_ms: float, found: Extras, work: Pat
         found.notes.append("layers not counted: the model of this engine is not beside it")
 
 
-def _set_peak(subject: OpenSubject, found: Extras, peaks: dict[tuple[str, ...], Peak]) -> None:
-    """Measure it once for all that run alike."""
-    ran = subject.instruments.conditions()
-    alike = (ran.runtime, ran.device, subject.artifact.meta.precision)
-    if alike not in peaks:
-        peaks[alike] = subject.instruments.peak()
-    found.peak = peaks[alike]
+def _set_peak(subject: OpenSubject, found: Extras) -> None:
+    found.peak = subject.instruments.peak()
 
 
 def _set_density(subject: OpenSubject, found: Extras) -> None:
     meta = subject.artifact.meta
     assert meta.nms is not None, "asked by the caller"
     found.density = density_curve(subject.instruments, meta.spec, meta.nms)
+
+
+def _share_peaks(extras: Sequence[Extras]) -> None:
+    """Give all artifacts of a machine the highest peak of their precision: it was reached."""
+    peaks = [found.peak for found in extras if found.peak is not None]
+    for found in extras:
+        if found.peak is not None:
+            alike = [peak for peak in peaks if peak.precision == found.peak.precision]
+            best = max(alike, key=lambda peak: peak.gflops)
+            copied = max(peak.gbytes_per_s for peak in peaks)
+            found.peak = replace(best, gbytes_per_s=copied)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from yolor_deploy.benchmark.options import BenchConfig
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.cgroup import available_bytes
 from yolor_deploy.core.describe import limits_text
+from yolor_deploy.core.device import RuntimeDevice
 from yolor_deploy.core.errors import EvaluationError
+from yolor_deploy.families.catalogue import CATALOGUE
 from yolor_deploy.measure.latency.record import GpuCondition, Settings
+from yolor_deploy.planting import planted_density
 
 _MOST_STREAMS = 256
+_CHECKPOINTS = {".pt", ".pth", ".weights", ".safetensors"}
+_COPIES = 2
+_ACTIVATION_BYTES_PER_PIXEL = 350  # of the input: YOLOR-P6 takes 300 beyond its weights
+PUBLISHED_CLASSES = 80
 
 
 def require_settings(settings: Settings) -> None:
@@ -39,6 +51,165 @@ def require_settings(settings: Settings) -> None:
                 where=option,
                 hint="give another number",
             )
+
+
+def require_one_reference(config: BenchConfig) -> None:
+    """Refuse two names for what ratios are taken against.
+
+    Raises:
+        EvaluationError: Both are given.
+    """
+    if config.settings.reference is not None and config.against is not None:
+        raise EvaluationError(
+            "--against and --reference both name what ratios are taken against",
+            where="--reference",
+            hint="leave one of them out",
+        )
+
+
+def require_reference(reference: str, names: Sequence[str]) -> None:
+    """Refuse a reference that is none of the artifacts.
+
+    Raises:
+        EvaluationError: With their names.
+    """
+    if reference not in names:
+        raise EvaluationError(
+            f"{reference!r} is none of {', '.join(names)}",
+            where="--reference",
+            hint="give one of these names",
+        )
+
+
+def is_published(subject: str) -> bool:
+    """Whether a subject is the name of a published model, and no file."""
+    return not Path(subject).is_file() and any(model.name == subject for model in CATALOGUE)
+
+
+def require_subjects(config: BenchConfig) -> None:
+    """Refuse what is neither a file nor a name, before anything is made.
+
+    Raises:
+        EvaluationError: With the name that is most like it.
+    """
+    for subject in _subjects(config):
+        path = Path(subject)
+        if path.exists() or is_published(subject):
+            if path.suffix in _CHECKPOINTS:
+                raise EvaluationError(
+                    "a checkpoint, expected a model or an engine",
+                    where=subject,
+                    hint=f"export it first: yolor-deploy export {shlex.quote(subject)}",
+                )
+            continue
+        names = [model.name for model in CATALOGUE]
+        alike = difflib.get_close_matches(subject, names, n=1)
+        hint = f"did you mean {alike[0]}? " if alike else ""
+        raise EvaluationError(
+            "neither a file nor the name of a published model",
+            where=subject,
+            hint=f"{hint}`yolor-deploy models` lists the names",
+        )
+
+
+def require_use(config: BenchConfig, artifacts: Sequence[Artifact]) -> None:
+    """Refuse options of models that are made, where none is.
+
+    Args:
+        config: What was asked for.
+        artifacts: Of all subjects, those that were made included.
+
+    Raises:
+        EvaluationError: With the option.
+    """
+    is_made = any(is_published(subject) for subject in _subjects(config))
+    recipe = config.recipe
+    for option, value in (
+        ("--fp16", recipe.precision),
+        ("--backend", recipe.backend),
+        ("--optimization-level", recipe.optimization_level),
+    ):
+        if value is not None and not is_made:
+            raise EvaluationError(
+                "an option of models of published names, and none is given",
+                where=option,
+                hint="leave it out; `yolor-deploy build` makes other artifacts of a file",
+            )
+    if recipe.optimization_level is not None and recipe.backend in {None, "onnxruntime"}:
+        raise EvaluationError(
+            "an option of engines, and --backend names no builder of any",
+            where="--optimization-level",
+            hint="give --backend tensorrt or tensorrt_rtx, or leave it out",
+        )
+    if config.density is not None and not is_made and not any(map(is_plantable, artifacts)):
+        raise EvaluationError(
+            "an option of models with random weights that were not planted, and none is given",
+            where="--density",
+            hint="leave it out: what a trained model finds is in the pictures",
+        )
+
+
+def is_plantable(artifact: Artifact) -> bool:
+    """Whether candidates are planted in an artifact before it is measured."""
+    meta = artifact.meta
+    is_float = (meta.kind, meta.precision) == ("model", "fp32")
+    return meta.spec.random_weights and is_float and planted_density(artifact) is None
+
+
+def require_published_classes(first: Artifact, names: Sequence[str]) -> None:
+    """Refuse to make models of other classes than an artifact has.
+
+    Raises:
+        EvaluationError: The artifact has not the 80 classes of the published models.
+    """
+    classes = first.meta.spec.num_classes
+    if names and classes != PUBLISHED_CLASSES:
+        raise EvaluationError(
+            f"not the same work as {first.path.name}: published models have {PUBLISHED_CLASSES} "
+            f"classes, expected {classes}",
+            where=names[0],
+            hint="give an artifact of those classes; or --allow-different-work, which is noted in "
+            "the result",
+        )
+
+
+def require_memory(artifacts: Sequence[Artifact], batch: int, device: RuntimeDevice | None) -> None:
+    """Refuse more models at once than memory holds, before the system ends the process.
+
+    Each is loaded twice on a CPU: whole, and with network and head apart for the stages.
+
+    Raises:
+        EvaluationError: With what is needed, by a rough estimate, and what there is.
+    """
+    if device is not None and device.kind == "cuda":
+        return
+    needed = sum(
+        _COPIES * (_size_of(artifact.path) + _activation_bytes(artifact, batch))
+        for artifact in artifacts
+        if artifact.meta.kind == "model"
+    )
+    there = available_bytes()
+    if there is not None and needed > there:
+        raise EvaluationError(
+            f"{len(artifacts)} models take about {needed / 1e9:.1f} GB at once, and "
+            f"{there / 1e9:.1f} GB of memory are free",
+            where=", ".join(artifact.path.name for artifact in artifacts),
+            hint="measure fewer at once, each beside the same --against",
+        )
+
+
+def _activation_bytes(artifact: Artifact, batch: int) -> int:
+    spec = artifact.meta.spec.input
+    return _ACTIVATION_BYTES_PER_PIXEL * spec.height * spec.width * batch
+
+
+def _size_of(path: Path) -> int:
+    files = (path, path.with_name(f"{path.name}.data"))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _subjects(config: BenchConfig) -> list[str]:
+    return [*config.subjects, *([config.against] if config.against else [])]
 
 
 def require_own_gpu(condition: GpuCondition, gpu: str) -> None:

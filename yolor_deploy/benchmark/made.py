@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolor_deploy.backends.tensorrt import Flavour
+from yolor_deploy.backends.tensorrt import Flavour, load_module
 from yolor_deploy.backends.tensorrt.options import EngineOptions
 from yolor_deploy.benchmark.options import Recipe
 from yolor_deploy.benchmark.planting import Density, planted_density
@@ -15,7 +15,6 @@ from yolor_deploy.core.errors import ArtifactError, BuildError
 from yolor_deploy.core.passport import Passport
 from yolor_deploy.core.precision import Precision
 from yolor_deploy.core.spec import BatchRange, NmsConfig
-from yolor_deploy.families.catalogue import CATALOGUE
 from yolor_deploy.pipeline import (
     BuildConfig,
     EngineConfig,
@@ -50,11 +49,6 @@ class Made:
     seed: int
 
 
-def is_published(subject: str) -> bool:
-    """Whether a subject is the name of a published model, and no file."""
-    return not Path(subject).is_file() and any(model.name == subject for model in CATALOGUE)
-
-
 def recipe_of(artifact: Artifact) -> Recipe:
     """Return how another model becomes what an artifact is.
 
@@ -73,7 +67,7 @@ def recipe_of(artifact: Artifact) -> Recipe:
             hint="build the other model yourself, and give its file",
         )
     if meta.kind == "model":
-        return Recipe(precision if precision.base != "fp32" else None)
+        return Recipe(precision if precision.base != "fp32" else None, "onnxruntime")
     options = Passport.read(artifact.path).options
     level = options.get("optimization_level")
     backend: Flavour = "tensorrt_rtx" if meta.target == "tensorrt_rtx" else "tensorrt"
@@ -124,9 +118,9 @@ def made_model(name: str, made: Made, *, note: Note = logger.info) -> Path:
 def _built(name: str, model: Path, recipe: Recipe, note: Note) -> Path:
     precision = recipe.precision
     kind = precision.name if precision else "fp32"
-    if recipe.backend is not None:
+    if recipe.backend is not None and recipe.backend != "onnxruntime":
         engine = model.with_suffix(f".{kind}.{recipe.backend}.engine")
-        if not _is_built_from(model, engine):
+        if not _is_built_from(model, engine, recipe):
             note(f"building {engine.name}")
             build_engine(
                 EngineConfig(
@@ -165,13 +159,27 @@ def _is_same_export(model: Path, made: Made) -> bool:
     )
 
 
-def _is_built_from(model: Path, engine: Path) -> bool:
+def _is_built_from(model: Path, engine: Path, recipe: Recipe) -> bool:
+    """Whether an engine of an earlier benchmark is what would be built now."""
     if not (engine.is_file() and passport_path(engine).is_file()):
         return False
     try:
-        return Passport.read(engine).source_sha256 == sha256_of_file(model)
+        passport = Passport.read(engine)
     except ArtifactError:
         return False
+    level = passport.options.get("optimization_level")
+    here = _version_here(passport.builder.flavour)
+    is_same = (level, here) == (recipe.optimization_level, passport.builder.version)
+    return is_same and passport.source_sha256 == sha256_of_file(model)
+
+
+def _version_here(flavour: str) -> str | None:
+    """Return the version of the TensorRT that would build an engine; None where there is none."""
+    try:
+        module = load_module("tensorrt_rtx" if flavour == "tensorrt_rtx" else "tensorrt")
+        return str(module.__version__)
+    except ImportError:
+        return None
 
 
 def _is_lowered_from(model: Path, lowered: Path) -> bool:

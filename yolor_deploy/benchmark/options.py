@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from yolor_deploy.benchmark.planting import Density
 from yolor_deploy.core.device import RuntimeDevice
@@ -35,14 +35,25 @@ class Recipe:
     """How the model of a published name is made.
 
     Attributes:
-        precision: What it is brought to; None for float32.
-        backend: What builds an engine of it; None to run the model itself.
+        precision: What it is brought to; None to leave it in float32.
+        backend: What runs it: ``onnxruntime`` the model itself, the others an engine of it; None
+            where nothing was asked for.
         optimization_level: Of TensorRT; None for its own.
     """
 
     precision: Precision | None = None
-    backend: Flavour | None = None
+    backend: Literal["onnxruntime"] | Flavour | None = None
     optimization_level: int | None = None
+
+    def completed_by(self, other: Recipe) -> Recipe:
+        """Return this, with what it leaves open taken from another."""
+        return Recipe(
+            self.precision or other.precision,
+            self.backend or other.backend,
+            other.optimization_level
+            if self.optimization_level is None
+            else self.optimization_level,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +64,11 @@ class BenchConfig:
         subjects: Paths of artifacts, or names of published models.
         settings: When to stop, batch, thresholds.
         against: Path or name of one more, which is the reference; None for none.
-        recipe: How models of published names are made; None for that of the first artifact.
+        recipe: How models of published names are made; what it leaves open is as in the first
+            artifact.
         images: Files, folders or patterns of pictures; empty for drawn ones.
-        density: Candidates and objects per image of models with random weights.
+        density: Candidates and objects per image of models with random weights; None for that of
+            the first artifact, or the default.
         device: What runs models; None for the runtime's own choice.
         trust: As of ``open_session``.
         work: Folder that models of published names are kept in.
@@ -72,9 +85,9 @@ class BenchConfig:
     subjects: tuple[str, ...]
     settings: Settings = field(default_factory=Settings)
     against: str | None = None
-    recipe: Recipe | None = None
+    recipe: Recipe = field(default_factory=Recipe)
     images: tuple[str, ...] = ()
-    density: Density = field(default_factory=Density)
+    density: Density | None = None
     device: RuntimeDevice | None = None
     trust: bool = False
     work: Path = Path("yolor-bench")

@@ -5,28 +5,36 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from yolor_deploy import __version__
-from yolor_deploy.benchmark.extras import Extras, measure_extras
-from yolor_deploy.benchmark.limits import require_own_gpu, require_same_work
+from yolor_deploy.benchmark.extras import Extras, Surroundings, measure_extras
+from yolor_deploy.benchmark.limits import (
+    require_one_reference,
+    require_own_gpu,
+    require_reference,
+    require_same_work,
+)
 from yolor_deploy.benchmark.options import BenchConfig
 from yolor_deploy.benchmark.resume import (
+    earlier_extras,
+    earlier_series,
     elapsed_s,
     require_same_benchmark,
-    series_of,
     unfinished,
 )
 from yolor_deploy.benchmark.subjects import OpenSubject, open_subjects
-from yolor_deploy.core.errors import EvaluationError
+from yolor_deploy.core.errors import YolorDeployError
 from yolor_deploy.core.runtime import SelfTest
 from yolor_deploy.measure.environment import Environment, current_environment
 from yolor_deploy.measure.latency.cpu_monitor import CpuMonitor
 from yolor_deploy.measure.latency.gpu_monitor import GpuMonitor, open_gpu_monitor
 from yolor_deploy.measure.latency.monitor import Monitor
-from yolor_deploy.measure.latency.record import Condition, GpuFacts, Record, Settings, Subject
+from yolor_deploy.measure.latency.record import GpuFacts, Record, Settings, Subject
 from yolor_deploy.measure.latency.sampling import Sampler, Series, Turn, harness_overhead_us
 from yolor_deploy.stage_timer import Note
 
@@ -45,7 +53,7 @@ def run_benchmark(
     *,
     note: Note = logger.info,
     progress: Told = lambda _turn: None,
-    save: Save = lambda _record: None,
+    save: Save | None = None,
 ) -> Record:
     """Measure artifacts in turns, and what belongs to their times.
 
@@ -53,30 +61,26 @@ def run_benchmark(
         config: What to do.
         note: Told each stage as it begins.
         progress: Told of turns now and then.
-        save: Given what there is so far, now and then, and all of it at the end.
+        save: Given what there is so far, now and then, and all of it at the end; also where a run
+            fails. Never without a sample.
 
     Returns:
         All samples. If the user interrupted it, those up to there, and ``interrupted`` is true.
 
     Raises:
         YolorDeployError: An artifact cannot be made, opened, run, or compared with the others.
+        KeyboardInterrupt: The user interrupted it before the first sample.
     """
-    if config.settings.reference is not None and config.against is not None:
-        raise EvaluationError(
-            "--against and --reference both name what ratios are taken against",
-            where="--reference",
-            hint="leave one of them out",
-        )
+    require_one_reference(config)
     earlier = unfinished(config.output)
     subjects = open_subjects(config, note=note)
-    try:
+    with ExitStack() as stack:
+        for subject in subjects:
+            stack.callback(subject.close)
         if not config.allow_different_work:
             require_same_work([subject.artifact for subject in subjects])
         with _Benchmark(config, subjects, earlier, progress, save) as bench:
             return bench.run(note)
-    finally:
-        for subject in subjects:
-            subject.close()
 
 
 class _Benchmark:
@@ -88,31 +92,25 @@ class _Benchmark:
         subjects: Sequence[OpenSubject],
         earlier: Record | None,
         progress: Told,
-        save: Save,
+        save: Save | None,
     ) -> None:
         self._config = config
         self._settings = _settings(config, subjects)
         self._subjects = subjects
-        self._earlier = earlier
         self._progress = progress
-        self._save = save
+        self._save_to = save
         self._environment: Environment = current_environment()
         self._gpu = _gpu_monitor(subjects)
         self._facts: GpuFacts | None = self._gpu.facts() if self._gpu else None
-        self._offset_s = elapsed_s(earlier) if earlier else 0.0
-        self._series = [
-            series_of(subject) if subject else Series()
-            for subject in (earlier.subjects if earlier else [None] * len(subjects))
-        ]
-        self._earlier_conditions: tuple[Condition, ...] = earlier.conditions if earlier else ()
-        self._started = earlier.started if earlier else _now()
-        began = time.perf_counter()
-        self._monitor = Monitor(
-            CpuMonitor(), self._gpu, lambda: time.perf_counter() - began + self._offset_s
-        )
+        self._earlier = earlier
+        self._series = [Series() for _ in subjects]
+        self._extras = [Extras() for _ in subjects]
         self._overhead = harness_overhead_us()
         self._self_tests: list[SelfTest] = []
-        self._extras: list[Extras] = [Extras() for _ in subjects]
+        self._offset_s = elapsed_s(earlier) if earlier else 0.0
+        self._started = _now()
+        self._began_ns = time.perf_counter_ns()  # all moments are counted from here
+        self._monitor = Monitor(CpuMonitor(), self._gpu, self._elapsed_s)
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -123,56 +121,83 @@ class _Benchmark:
             self._gpu.close()
 
     def run(self, note: Note) -> Record:
-        if self._earlier is not None:
-            assert self._config.output is not None, "it was read from there"
-            require_same_benchmark(
-                self._earlier,
-                self._subjects,
-                self._environment,
-                self._facts,
-                self._config.output,
-            )
+        self._go_on(note)
         note("testing the clocks")
         self._self_tests = [subject.instruments.self_test() for subject in self._subjects]
         before = self._monitor.take("before")
         if before.gpu and self._facts and not self._config.allow_shared_gpu:
             require_own_gpu(before.gpu, self._facts.name)
         note("warming up")
-        sampler = Sampler(
+        try:
+            is_finished = self._sampler().run()
+        except YolorDeployError:
+            self._save(self._record())
+            raise
+        if not all(series.at_s for series in self._series):
+            raise KeyboardInterrupt
+        self._monitor.take("after")
+        if is_finished:
+            self._save(self._record())
+            look = partial(self._monitor.take, "after")
+            around = Surroundings(self._config, self._gpu, note, look)
+            is_finished = measure_extras(self._subjects, self._series, self._extras, around)
+        record = self._record(complete=is_finished, interrupted=not is_finished)
+        self._save(record)
+        return record
+
+    def _go_on(self, note: Note) -> None:
+        """Take over what an earlier session measured, if it is the same benchmark."""
+        if self._earlier is None:
+            return
+        output = self._config.output
+        assert output is not None, "it was read from there"
+        require_same_benchmark(
+            self._earlier,
+            self._subjects,
+            self._settings,
+            self._environment,
+            self._facts,
+            output,
+        )
+        self._series = earlier_series(self._earlier)
+        self._extras = [earlier_extras(subject) for subject in self._earlier.subjects]
+        note(f"going on with {len(self._series[0].at_s)} samples of each in {output}")
+
+    def _sampler(self) -> Sampler:
+        return Sampler(
             [subject.work() for subject in self._subjects],
             self._series,
             self._settings,
             between=self._between,
+            began_ns=self._began_ns,
             offset_s=self._offset_s,
         )
-        is_finished = sampler.run()
-        self._monitor.take("after")
-        if is_finished:
-            self._save(self._record())
-            is_finished = measure_extras(
-                self._subjects, self._series, self._extras, self._config, self._gpu, note
-            )
-        record = self._record(complete=is_finished, interrupted=not is_finished)
-        self._save(record)
-        return record
+
+    def _elapsed_s(self) -> float:
+        return (time.perf_counter_ns() - self._began_ns) / 1e9 + self._offset_s
 
     def _between(self, turn: Turn) -> None:
         if turn.phase == "sampling" and self._monitor.due():
             self._monitor.take("during")
         self._progress(turn)
-        if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
+        if self._save_to is not None and time.monotonic() - self._saved_s > _SAVE_EVERY_S:
             self._saved_s = time.monotonic()
             self._save(self._record())
 
+    def _save(self, record: Record) -> None:
+        if self._save_to is not None and all(subject.at_s for subject in record.subjects):
+            self._save_to(record)
+
     def _record(self, *, complete: bool = False, interrupted: bool = False) -> Record:
+        earlier = self._earlier
         return Record(
             version=__version__,
             command=self._config.command,
-            started=self._started,
+            started=earlier.started if earlier else self._started,
             settings=self._settings,
             environment=self._environment.to_json(),
             gpu=self._facts,
-            conditions=(*self._earlier_conditions, *self._monitor.conditions),
+            conditions=(*(earlier.conditions if earlier else ()), *self._monitor.conditions),
             overhead_us=self._overhead,
             cache="same" if len(self._subjects) == 1 else "interleaved",
             subjects=tuple(self._described(index) for index in range(len(self._subjects))),
@@ -215,12 +240,8 @@ def _settings(config: BenchConfig, subjects: Sequence[OpenSubject]) -> Settings:
     """
     names = [subject.name for subject in subjects]
     asked = config.settings.reference
-    if asked is not None and asked not in names:
-        raise EvaluationError(
-            f"{asked!r} is none of {', '.join(names)}",
-            where="--reference",
-            hint="give one of these names",
-        )
+    if asked is not None:
+        require_reference(asked, names)
     return replace(config.settings, reference=asked or (names[-1] if len(names) > 1 else None))
 
 

@@ -11,17 +11,26 @@ from pathlib import Path
 
 from yolor_deploy.backends import instruments_for, read_artifact
 from yolor_deploy.benchmark.inputs import BenchInput, drawn_input, images_input
-from yolor_deploy.benchmark.limits import require_batch
-from yolor_deploy.benchmark.made import Made, is_published, made_model, recipe_of
+from yolor_deploy.benchmark.limits import (
+    is_plantable,
+    is_published,
+    require_batch,
+    require_memory,
+    require_published_classes,
+    require_subjects,
+    require_use,
+)
+from yolor_deploy.benchmark.made import Made, made_model, recipe_of
 from yolor_deploy.benchmark.options import BenchConfig, Recipe
 from yolor_deploy.benchmark.planting import Density, plant_artifact, planted_density
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
-from yolor_deploy.core.errors import ArtifactError
+from yolor_deploy.core.errors import ArtifactError, YolorDeployError
 from yolor_deploy.core.runtime import Array, Instruments, RawOutput, Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.detector import open_session
 from yolor_deploy.measure.latency.record import Inputs, Subject
 from yolor_deploy.measure.latency.sampling import Work
+from yolor_deploy.planting import STAGE as PLANTED
 from yolor_deploy.stage_timer import Note
 
 logger = logging.getLogger(__name__)
@@ -50,6 +59,8 @@ class OpenSubject:
     input: BenchInput
     found: dict[int, list[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _has_stages: bool = True
+    _memory_bytes: dict[str, int] | None = None
     _outputs: dict[int, RawOutput] = field(default_factory=dict)
     _current: int = 0
 
@@ -59,14 +70,18 @@ class OpenSubject:
 
     def close(self) -> None:
         """Free what was opened."""
-        self.instruments.close()
-        self.session.close()
-        self._outputs.clear()
+        try:
+            self.instruments.close()
+        finally:
+            self.session.close()
+            self._outputs.clear()
 
     def described(self) -> Subject:
         """Return what is known of it, without samples; after its runs also what they found."""
         meta = self.artifact.meta
         names = "\n".join(meta.spec.class_names).encode()
+        if self._memory_bytes is None:  # some read the whole file for it
+            self._memory_bytes = dict(self.instruments.memory_bytes())
         return Subject(
             name=self.name,
             path=str(self.artifact.path),
@@ -85,7 +100,7 @@ class OpenSubject:
             conditions=self.instruments.conditions(),
             inputs=self._inputs(),
             clock=self.instruments.clock,
-            memory_bytes=dict(self.instruments.memory_bytes()),
+            memory_bytes=self._memory_bytes,
             notes=tuple(self.notes),
         )
 
@@ -97,7 +112,16 @@ class OpenSubject:
         self._outputs[self._current] = self.session.run(images)
 
     def _run_stages(self, images: Array) -> Mapping[str, float]:
-        stages, _ = self.instruments.run_stages(images)
+        """Run with timed stages; where that fails it is noted, and not tried again."""
+        if not self._has_stages:
+            return {}
+        try:
+            stages, _ = self.instruments.run_stages(images)
+        except (YolorDeployError, OSError, MemoryError) as error:
+            problem = error.problem if isinstance(error, YolorDeployError) else repr(error)
+            self._has_stages = False
+            self.notes.append(f"stages not timed: {problem}")
+            return {}
         return stages
 
     def _inputs(self) -> Inputs:
@@ -108,10 +132,20 @@ class OpenSubject:
             planted=planted is not None,
             asked_candidates=planted.candidates if planted else None,
             asked_objects=planted.objects if planted else None,
-            candidates=None,
+            candidates=self._planted_candidates(),
             objects=self._objects(),
             source=self.input.source,
         )
+
+    def _planted_candidates(self) -> tuple[int, ...] | None:
+        """Return what was counted when it was planted, if the first batch is of these pictures."""
+        for record in reversed(self.artifact.meta.history):
+            if record.stage == PLANTED:
+                planted = (record.options.get("pictures"), record.options.get("seed"))
+                found = record.options.get("found_candidates")
+                is_same = planted == (self.input.kind, self.input.seed)
+                return tuple(map(int, found)) if found and is_same else None
+        return None
 
     def _objects(self) -> tuple[int, ...] | None:
         """Return the detections per image of the batches that were run."""
@@ -127,11 +161,14 @@ def open_subjects(config: BenchConfig, *, note: Note = logger.info) -> list[Open
     Raises:
         YolorDeployError: As of reading, making and opening artifacts; none stays open.
     """
+    require_subjects(config)
     paths = _paths(config, note)
     artifacts = [read_artifact(path, trust=config.trust) for path in paths]
     for artifact in artifacts:
         require_batch(artifact, config.settings.batch)
+    require_use(config, artifacts)
     artifacts = [_planted(artifact, config, note) for artifact in artifacts]
+    require_memory(artifacts, config.settings.batch, config.device)
     opened: list[OpenSubject] = []
     try:
         for name, artifact in zip(_names(config, artifacts), artifacts, strict=True):
@@ -148,6 +185,8 @@ def _paths(config: BenchConfig, note: Note) -> list[Path]:
     subjects = [*config.subjects, *([config.against] if config.against else [])]
     first = next((text for text in subjects if not is_published(text)), None)
     like = read_artifact(Path(first), trust=config.trust) if first else None
+    if like is not None and first != subjects[-1] and not config.allow_different_work:
+        require_published_classes(like, [text for text in subjects if is_published(text)])
     paths = []
     for text in subjects:
         if is_published(text):
@@ -159,31 +198,28 @@ def _paths(config: BenchConfig, note: Note) -> list[Path]:
 
 def _made(config: BenchConfig, like: Artifact | None) -> Made:
     """Return how models of names are made: like the first artifact that was given."""
-    recipe = config.recipe
-    if recipe is None:
-        recipe = recipe_of(like) if like else Recipe()
+    recipe = config.recipe.completed_by(recipe_of(like) if like else Recipe())
     nms = like.meta.nms if like and like.meta.nms else NmsConfig()
-    density = (planted_density(like) if like else None) or config.density
+    density = config.density or (planted_density(like) if like else None) or Density()
     return Made(config.work, recipe, density, config.settings.batch, nms, config.seed)
 
 
 def _planted(artifact: Artifact, config: BenchConfig, note: Note) -> Artifact:
     """Return a model of random weights with a head that finds something; any other as it is."""
+    if not is_plantable(artifact):
+        return artifact
     meta = artifact.meta
-    if not meta.spec.random_weights or meta.kind != "model" or planted_density(artifact):
-        return artifact
-    if meta.precision != "fp32":
-        return artifact
     sha256 = sha256_of_file(artifact.path)
-    words = [artifact.path.stem, sha256[:8], _text_of(config.density), f"seed{config.seed}"]
+    density = config.density or Density()
+    words = [artifact.path.stem, sha256[:8], _text_of(density), f"seed{config.seed}"]
     output = config.work / f"{'.'.join(words)}.onnx"
     if output.is_file():
         return Artifact.read(output)
-    note(f"planting {config.density.candidates} candidates in {artifact.path.name}")
+    note(f"planting {density.candidates} candidates in {artifact.path.name}")
     _make_folder(config.work)
     plant_artifact(
         artifact,
-        config.density,
+        density,
         drawn_input(meta.spec, batch=meta.spec.input.batch.minimum, count=1, seed=config.seed),
         output,
     )
@@ -218,6 +254,8 @@ def _names(config: BenchConfig, artifacts: Sequence[Artifact]) -> list[str]:
     names: list[str] = []
     for text, artifact in zip(given, artifacts, strict=True):
         name = text if is_published(text) else artifact.path.stem
+        if name in names and Path(text) not in map(Path, given[: len(names)]):
+            name = f"{artifact.path.parent.name}/{name}"  # another file of that name
         number = 2
         unique = name
         while unique in names:

@@ -98,4 +98,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # As Ctrl-C, so that a container that is stopped leaves nothing half-written
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # a terminal that is gone
     app()

@@ -6,11 +6,13 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yolor_deploy.cli.boundary import printable
 from yolor_deploy.cli.choices import DeviceOption, TrustOption, device_of, one_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from yolor_deploy.measure.latency.record import Record, Settings
     from yolor_deploy.measure.latency.summary import Summary
 
-_SECONDS_PER_ARTIFACT = 30.0
+_SECONDS_PER_ARTIFACT = 60.0
 _INTERRUPTED = 130
 
 
@@ -75,7 +77,7 @@ def bench(
     ] = 1.0,
     time_limit: Annotated[
         float | None,
-        typer.Option(help="Of sampling, seconds.", show_default="30 per artifact", metavar="S"),
+        typer.Option(help="Of sampling, seconds.", show_default="60 per artifact", metavar="S"),
     ] = None,
     min_samples: Annotated[int, typer.Option(help="Of each artifact, at least.")] = 20,
     max_samples: Annotated[int, typer.Option(help="Of each artifact, at most.")] = 10_000,
@@ -131,7 +133,7 @@ def bench(
 ) -> None:
     """Measure latency, side by side, and whether it can be trusted."""
     if replay is not None:
-        record = _replayed(replay, artifacts or [], against, suite, (output, report))
+        record = _replayed(replay, artifacts or [], against, suite, reference, (output, report))
     else:
         from yolor_deploy.benchmark.options import BenchConfig  # noqa: PLC0415 - late
         from yolor_deploy.benchmark.planting import Density  # noqa: PLC0415 - late
@@ -145,7 +147,9 @@ def bench(
                 noise=noise,
                 min_samples=min_samples,
                 max_samples=max_samples,
-                time_limit_s=time_limit or _SECONDS_PER_ARTIFACT * (len(subjects) + bool(against)),
+                time_limit_s=_SECONDS_PER_ARTIFACT * (len(subjects) + bool(against))
+                if time_limit is None
+                else time_limit,
                 warmup_s=warmup,
                 batch=batch,
                 streams=tuple(streams or ()),
@@ -154,7 +158,7 @@ def bench(
             against=against,
             recipe=_recipe(backend, optimization_level, fp16=fp16),
             images=tuple(images or ()),
-            density=Density.parse(density) if density else Density(),
+            density=None if density is None else Density.parse(density),
             device=device_of(device),
             trust=trust,
             work=work,
@@ -167,7 +171,14 @@ def bench(
             command=("yolor-deploy", *sys.argv[1:]),
         )
         record = _measured(config, report)
-    _tell(record, report, as_json=as_json, output=output, strict=strict)
+    _tell(
+        record,
+        report,
+        as_json=as_json,
+        output=output,
+        strict=strict,
+        is_replay=replay is not None,
+    )
 
 
 def _subjects(artifacts: Sequence[str], suite: str | None) -> tuple[str, ...]:
@@ -180,25 +191,13 @@ def _subjects(artifacts: Sequence[str], suite: str | None) -> tuple[str, ...]:
     return tuple(artifacts)
 
 
-def _recipe(backend: str | None, level: int | None, *, fp16: bool) -> Recipe | None:
-    from yolor_deploy.backends.tensorrt import Flavour  # noqa: PLC0415 - late
+def _recipe(backend: Any, level: int | None, *, fp16: bool) -> Recipe:
     from yolor_deploy.benchmark.options import Recipe  # noqa: PLC0415 - late
-    from yolor_deploy.core.errors import BuildError  # noqa: PLC0415 - beside its use
     from yolor_deploy.core.precision import Precision  # noqa: PLC0415 - beside its use
 
-    if backend is None and not fp16:
-        if level is not None:
-            raise BuildError(
-                "an option of engines of names, and --backend is not given",
-                where="--optimization-level",
-                hint="give --backend tensorrt, or leave it out",
-            )
-        return None
-    chosen = one_of(
-        backend or "onnxruntime", ("onnxruntime", "tensorrt", "tensorrt_rtx"), "--backend"
-    )
-    flavour: Flavour | None = None if chosen == "onnxruntime" else chosen
-    return Recipe(Precision("fp16") if fp16 else None, flavour, level)
+    if backend is not None:
+        backend = one_of(backend, ("onnxruntime", "tensorrt", "tensorrt_rtx"), "--backend")
+    return Recipe(Precision("fp16") if fp16 else None, backend, level)
 
 
 def _settings(
@@ -234,42 +233,76 @@ def _replayed(
     artifacts: Sequence[str],
     against: str | None,
     suite: str | None,
-    outputs: Sequence[Path | None],
+    reference: str | None,
+    outputs: tuple[Path | None, Path | None],
 ) -> Record:
     from yolor_deploy.measure.latency.record_file import read_record  # noqa: PLC0415 - late
-    from yolor_deploy.output_file import require_writable  # noqa: PLC0415 - beside its use
 
     if artifacts or against or suite:
         raise typer.BadParameter("it measures nothing: leave artifacts out", param_hint="--replay")
-    for path, option in zip(outputs, ("-o", "--report"), strict=True):
-        if path is not None:
-            require_writable(path, inputs=[replay], option=option)
-    return read_record(replay)
+    _require_outputs(*outputs, inputs=[replay])
+    record = read_record(replay)
+    if reference is None:
+        return record
+    from yolor_deploy.benchmark.limits import require_reference  # noqa: PLC0415 - late
+
+    require_reference(reference, [subject.name for subject in record.subjects])
+    return replace(record, settings=replace(record.settings, reference=reference))
 
 
 def _measured(config: BenchConfig, report: Path | None) -> Record:
     from yolor_deploy.benchmark.run import run_benchmark  # noqa: PLC0415 - late
     from yolor_deploy.cli.bench_progress import shown_bench  # noqa: PLC0415 - rich
-    from yolor_deploy.output_file import require_writable  # noqa: PLC0415 - beside its use
+    from yolor_deploy.image_files import find_images  # noqa: PLC0415 - Pillow
 
-    for path, option in ((config.output, "-o"), (report, "--report")):
-        if path is not None:
-            require_writable(path, inputs=config.subjects, option=option)
+    inputs = [*map(Path, config.subjects), *([Path(config.against)] if config.against else [])]
+    pictures = [file.path for file in find_images(config.images)] if config.images else []
+    _require_outputs(config.output, report, inputs=[*inputs, *pictures])
     if report is not None:
         from yolor_deploy.benchmark.report.plots import require_matplotlib  # noqa: PLC0415 - late
 
         require_matplotlib(str(report))  # before the long work, not after it
 
     def save(record: Record) -> None:
-        if config.output is not None:
-            _write(record, config.output)
+        assert config.output is not None
+        _write(record, config.output)
 
     with shown_bench(config.settings) as (note, progress):
-        return run_benchmark(config, note=note, progress=progress, save=save)
+        return run_benchmark(
+            config, note=note, progress=progress, save=save if config.output else None
+        )
+
+
+def _require_outputs(output: Path | None, report: Path | None, *, inputs: Sequence[Path]) -> None:
+    """Refuse what cannot be written, or would be written over something else that is needed.
+
+    Raises:
+        ArtifactError: With the option.
+    """
+    from yolor_deploy.core.artifact import passport_path  # noqa: PLC0415 - beside its use
+    from yolor_deploy.core.errors import ArtifactError  # noqa: PLC0415 - beside its use
+    from yolor_deploy.output_file import require_writable  # noqa: PLC0415 - beside its use
+
+    read = [*inputs, *map(passport_path, inputs)]
+    for path, option in ((output, "-o"), (report, "--report")):
+        if path is not None:
+            require_writable(path, inputs=read, option=option)
+    if output is not None and report is not None and output.resolve() == report.resolve():
+        raise ArtifactError(
+            "samples and page have the same name",
+            where=str(report),
+            hint="give another name with --report",
+        )
 
 
 def _tell(
-    record: Record, report: Path | None, *, as_json: bool, output: Path | None, strict: bool
+    record: Record,
+    report: Path | None,
+    *,
+    as_json: bool,
+    output: Path | None,
+    strict: bool,
+    is_replay: bool,
 ) -> None:
     """Print what a record says, write its page, and exit by its state.
 
@@ -280,21 +313,27 @@ def _tell(
 
     _require_samples(record)
     summary = summarise(record)
-    if report is not None:
-        from yolor_deploy.benchmark.report.page import write_report  # noqa: PLC0415 - late
-
-        write_report(record, summary, report)
-    if output is not None and record.complete:
-        _write(record, output)
     if as_json:
         typer.echo(json.dumps({**record.to_json(), "summary": summary.to_json()}, indent=1))
     else:
         from yolor_deploy.cli.bench_tables import show  # noqa: PLC0415 - rich
 
-        show(record, summary, output=output, report=report)
+        show(record, summary)
+    if output is not None and is_replay:
+        _write(record, output)
+    if report is not None:  # after the tables: a full disk must not lose them
+        from yolor_deploy.benchmark.report.page import write_report  # noqa: PLC0415 - late
+
+        write_report(record, summary, report)
+    if not as_json:
+        from yolor_deploy.cli.tables import say  # noqa: PLC0415 - rich
+
+        for path in (output, report):
+            if path is not None:
+                say(f"wrote {printable(str(path))}")
     if strict:
         _require_valid(summary)
-    if record.interrupted:
+    if record.interrupted and not is_replay:
         raise typer.Exit(_INTERRUPTED)
 
 
@@ -303,9 +342,9 @@ def _require_samples(record: Record) -> None:
 
     if not any(subject.at_s for subject in record.subjects):
         raise EvaluationError(
-            "stopped before the first sample",
+            "no samples: it was stopped before the first",
             where=shlex.join(record.command),
-            hint="let it run longer: a sample is one run of the whole network",
+            hint="measure again: a sample is one run of the whole network",
         )
 
 

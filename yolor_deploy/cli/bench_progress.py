@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from yolor_deploy.benchmark.report.wording import counted, duration
 from yolor_deploy.cli.boundary import printable
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _TOLD_EVERY_S = 15.0
 _S_PER_MIN = 60
-_MS_PER_S = 1000.0
 
 
 @contextmanager
@@ -70,9 +70,9 @@ def _lines(
 
 def turn_text(turn: Turn, settings: Settings) -> str:
     """Return a turn as one line."""
-    words = [f"{turn.phase} {turn.name}", f"{turn.samples} sample{'s' * (turn.samples != 1)}"]
+    words = [f"{turn.phase} {turn.name}", counted(turn.samples, "sample")]
     if turn.median_ms is not None:
-        words.append(f"median {duration_text(turn.median_ms)}")
+        words.append(f"median {duration(turn.median_ms)}")
     if turn.noise is not None:
         words.append(
             f"noise {100 * turn.noise:.2g} % of {100 * settings.noise_target:.2g} % wanted"
@@ -80,13 +80,6 @@ def turn_text(turn: Turn, settings: Settings) -> str:
     left = max(0.0, settings.time_limit_s - turn.elapsed_s)
     words.append(f"at most {seconds_text(left)} left")
     return ", ".join(words)
-
-
-def duration_text(ms: float) -> str:
-    """Return milliseconds as they are read best: with four digits, in seconds from one on."""
-    if ms >= _MS_PER_S:
-        return f"{ms / _MS_PER_S:.4g} s"
-    return f"{ms:.4g} ms"
 
 
 def seconds_text(seconds: float) -> str:

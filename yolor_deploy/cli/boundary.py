@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,16 @@ def reported_errors() -> Iterator[None]:
             if kind == "  where":  # a name of a file may hold a line break
                 line = line.replace("\n", "\\n")
             typer.echo(f"{kind}: {line}", err=True)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo(
+            f"error: cannot write: {error.strerror}\n"
+            f"  where: {printable(str(error.filename or 'standard output'))}\n"
+            "  hint: free some space on that disk",
+            err=True,
+        )
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         typer.echo("stopped; nothing was left half-written", err=True)

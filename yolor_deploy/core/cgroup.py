@@ -104,6 +104,25 @@ def memory_limit_bytes(root: Path = ROOT) -> int | None:
     return min(sizes, default=None)
 
 
+def available_bytes(root: Path = ROOT) -> int | None:
+    """Return the memory that this process may still take; None where that is not known.
+
+    What the system calls available, or what the limits of its groups leave, if that is less.
+    """
+    lines = (system_text(root / "proc/meminfo") or "").splitlines()
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    top = _top(root, "memory")
+    for below in _ways_up(root, "memory"):
+        for limit, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            size, taken = (system_number(top / below / name) for name in (limit, used))
+            if size is not None and taken is not None and size < _UNLIMITED_BYTES:
+                free.append(max(0, size - taken))
+    return min(free, default=None)
+
+
 def _top(root: Path, controller: str) -> Path:
     """Return where the tree of a controller begins: a folder of its own in version 1."""
     top = root / "sys/fs/cgroup"

@@ -125,9 +125,10 @@ class SelfTest:
     """Whether the clock sees work of known length: a clock that does not wait sees none.
 
     Attributes:
-        clock: That was tested.
-        asked_ms: Length of each piece of work, milliseconds.
-        seen_ms: What the clock said of each.
+        clock: That was tested; with ``device`` the host's too, by which whole runs are timed.
+        asked_ms: Length of each piece of work, milliseconds; of two clocks first those for the
+            device's, then those for the host's.
+        seen_ms: What the clock said of each, in that order.
         passed: Whether each was seen within the tolerance.
         note: How the work was made, and the tolerance.
     """
@@ -216,7 +217,7 @@ class Instruments(Protocol):
         ...
 
     def self_test(self) -> SelfTest:
-        """Show work of known length to the clock of ``run_stages``."""
+        """Show work of known length to the clock of ``run_stages``, and to that of whole runs."""
         ...
 
     def peak(self) -> Peak:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AP_CONDITIONS = "AP: COCO, as the authors' README says; at their enlarged rectangular test shapes."
+FPS_CONDITIONS = (
+    "fps: one image at a time on a V100, PyTorch half precision, forward pass only, no NMS."
+)
+OLD_FPS = "*: measured before a file-system bottleneck was fixed; not comparable with the others."
 CONDITIONS = (
     "GFLOPs: 2 x multiplications of the convolutions at the native size, one image.",
-    "AP: COCO, as the authors' README says; at their enlarged rectangular test shapes.",
-    "fps: one image at a time on a V100, PyTorch half precision, forward pass only, no NMS.",
-    "*: measured before a file-system bottleneck was fixed; not comparable with the others.",
+    AP_CONDITIONS,
+    FPS_CONDITIONS,
+    OLD_FPS,
 )
+_COCO_CLASSES = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,27 @@ CATALOGUE = (
         "yolov4-p7", _LARGE, 287_575_580, 1636.70, 1536, _P7, 55.5, "test-dev", 16, is_fps_old=True
     ),
 )
+
+
+def published_as(
+    variant: str, *, height: int, width: int, num_classes: int
+) -> PublishedModel | None:
+    """Return the published model whose figures may stand beside an artifact.
+
+    Figures hold for one size and for the classes that were trained: at another size or with other
+    classes it is another amount of work, and another accuracy.
+
+    Args:
+        variant: As its ``DetectorSpec`` calls it; of a cfg file no more than the file's name.
+        height: Of its input, pixels.
+        width: Of its input, pixels.
+        num_classes: That it tells apart.
+
+    Returns:
+        The model of that name, if the input is its native square and the classes are as many as
+        those of COCO; else None.
+    """
+    if num_classes != _COCO_CLASSES:
+        return None
+    named = (model for model in CATALOGUE if model.name == variant)
+    return next((model for model in named if height == width == model.size), None)

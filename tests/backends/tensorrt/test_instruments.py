@@ -309,19 +309,66 @@ def test_another_session_runs_beside_this_one(opened: Opened, model: Artifact) -
     assert_same_detections(other.run(images), session.run(images))
 
 
-@pytest.mark.parametrize("is_blind", [False, True])
-def test_self_test_is_made_with_the_events_of_the_stages(
-    opened: Opened, model: Artifact, is_blind: bool
+@pytest.mark.parametrize("broken", [None, "is_blind", "never_waits"])
+def test_self_test_is_made_with_the_clocks_of_stages_and_runs(
+    opened: Opened, model: Artifact, broken: str | None
 ) -> None:
-    """It fails where they see nothing."""
+    """It fails where events see nothing, or the wait of a run does nothing."""
     session = opened(model)
     device: Any = session.device
-    device.is_blind = is_blind
+    if broken is not None:
+        setattr(device, broken, True)
 
-    found = TensorRTInstruments(session).self_test()
+    found = TensorRTInstruments(session, clock_ns=device.host_clock_ns).self_test()
 
-    assert found.passed is not is_blind
+    assert found.passed is (broken is None)
     assert set(device.records) == {session.stream}
+    assert device.waits[-1] == session.stream
+
+
+@pytest.mark.parametrize("way", ["plugin", "kernels"])
+def test_stages_of_a_profile_for_one_context_leave_it_to_the_runs(
+    opened: Opened,
+    model: Artifact,
+    trt: Any,
+    caplog: pytest.LogCaptureFixture,
+    way: NmsWay,
+) -> None:
+    """Before TensorRT 8.6: runs and stages take turns, and runs keep the graph that they have."""
+    trt.running.Behaviour.shares_profiles = False
+    session = opened(model, nms=way)
+    takes_time(session, trt)
+    instruments = TensorRTInstruments(session)
+    batches = [images_of(model.meta.spec, 2, seed=seed) for seed in range(3)]
+    for images in batches:
+        session.run(images)
+
+    for images in batches:
+        times, found = instruments.run_stages(images)
+        assert times["model"] == pytest.approx(MODEL_MS)
+        assert_same_detections(found, reference(model, images))
+        assert_same_detections(session.run(images), reference(model, images))
+
+    assert len([call for call in trt.CALLS if call[0] == "profile"]) == 2  # one was refused
+    assert captures(trt) == 1
+    assert instruments.conditions().cuda_graph is True
+    assert caplog.text.count("the model is timed without a graph") == 1
+
+
+def test_stages_of_a_profile_for_one_context_take_any_batch(
+    opened: Opened, model: Artifact, trt: Any
+) -> None:
+    """The profile goes from one batch size to the next, as it does for runs."""
+    trt.running.Behaviour.shares_profiles = False
+    session = opened(model)
+    instruments = TensorRTInstruments(session)
+
+    for batch in (1, 2, 1):
+        images = images_of(model.meta.spec, batch)
+        _, found = instruments.run_stages(images)
+        assert_same_detections(found, reference(model, images))
+        instruments.profile(images, 1)
+        assert_same_detections(session.run(images), reference(model, images))
 
 
 def test_close_frees_what_was_made_and_leaves_the_session(opened: Opened, model: Artifact) -> None:

@@ -327,7 +327,7 @@ def record(subjects: Sequence[Subject], *, gpu: bool = False, **more: Any) -> Re
         "environment": ENVIRONMENT,
         "gpu": H200 if gpu else None,
         "conditions": conditions(gpu=gpu),
-        "overhead_us": {"clock": 0.21, "loop": 0.94},
+        "overhead_us": {"clock": 0.21, "sample": 0.94},
         "cache": "interleaved" if len(subjects) > 1 else "same",
         "subjects": tuple(subjects),
         "complete": True,

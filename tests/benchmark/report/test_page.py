@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,12 +19,16 @@ from tests.benchmark.report.parsed import Node, parsed, rows_of
 from yolor_deploy.benchmark.report.page import report_html, write_report
 from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.measure.latency.record_file import record_from_json
-from yolor_deploy.measure.latency.summary import Estimate, Ratio
+from yolor_deploy.measure.latency.summary import Estimate, Finding, Ratio
 
 SECTIONS = [
     *("summary", "ratios", "latency", "stages", "throughput", "pareto", "density", "roofline"),
     *("validity", "conditions", "work", "resources", "self-test", "environment", "repeat"),
 ]
+RULES: tuple[tuple[str, Literal["invalid", "warning"]], ...] = (
+    ("drift", "invalid"),
+    ("noise", "warning"),
+)
 EVERY = pytest.mark.parametrize("name", records.ALL)
 
 
@@ -96,7 +102,7 @@ def test_first_sentence_is_the_result(name: str, sentence: str, badge: str) -> N
         ),
         (
             Estimate(1.4, None, None),
-            "a is 1.40 times as fast as b, by too few samples for an interval.",
+            "a is 1.40 times as fast as b, by too few rounds for an interval.",
         ),
     ],
 )
@@ -125,7 +131,7 @@ def test_summary_table_has_the_ratio_last() -> None:
 
     assert rows["artifact"][-1] == "times as fast"
     assert rows["yolor-d6"][-1].startswith("1.93 [1.9")
-    assert rows["yolov4-p7"][-3:] == ["55.5 test-dev", "16 (old)", "reference"]
+    assert rows["yolov4-p7"][-3:] == ["55.5 test-dev", "16*", "reference"]
     assert rows["yolor-d6"][-2] == "34"
     assert len(rows) == 10
 
@@ -181,8 +187,70 @@ def test_own_model_has_no_published_figures() -> None:
     """A model that nobody published has no AP beside it, and is not in the picture of that."""
     page = page_of(records.odd_figures())
 
-    assert rows_of(page, "summary")[1][11:13] == ["not a published model"] * 2
+    assert rows_of(page, "summary")[1][11:13] == ["not published"] * 2
     assert "no artifact is of a model with a published AP" in page.one("section", id="pareto").text
+
+
+@pytest.mark.parametrize("other", [{"size": 1280}, {"num_classes": 3}])
+def test_nothing_published_stands_beside_another_size_or_classes(other: dict[str, int]) -> None:
+    """A name alone brings no AP: not in the table, not in the picture, not to the headline."""
+    made = made_up.record([made_up.subject("yolor_csp", 4.0, **other)])  # type: ignore[arg-type]
+
+    page = page_of((made, made_up.summary_of(made)))
+
+    assert rows_of(page, "summary")[1][11:13] == ["not published"] * 2
+    assert "no artifact is of a model with a published AP" in page.one("section", id="pareto").text
+    assert "the AP beside them" not in page.one("header").text
+
+
+def test_headline_passes_over_an_accuracy_of_another_size() -> None:
+    """Of two ratios it takes the one whose AP was published of that input."""
+    made = made_up.record(
+        [
+            made_up.subject("yolor-d6", 2.0, size=640),
+            made_up.subject("yolor_csp", 3.0),
+            made_up.subject("yolov4-p7", 9.0, size=1536),
+        ]
+    )
+
+    page = page_of((made, made_up.summary_of(made, reference="yolov4-p7")))
+
+    assert page.one("p", class_="headline").text.startswith("yolor_csp is 3.0")
+
+
+def test_finding_of_several_artifacts_is_one_row() -> None:
+    """What was seen alike of several artifacts is said once, above and in the section."""
+    made, summary = records.pair_on_gpu()
+    findings = tuple(
+        Finding(rule, name, severity, "the same")
+        for rule, severity in RULES
+        for name in ("yolor-d6", "yolov4-p7")
+    )
+
+    page = page_of((made, replace(summary, findings=findings)))
+
+    both = "yolor-d6 and yolov4-p7"
+    assert [line.text for line in page.one("header").all("li")] == [f"{both}: the same"]
+    assert "1 warning: see validity." in page.one("header").text
+    assert rows_of(page, "validity")[1:] == [
+        ["invalid", "drift", both, "the same"],
+        ["warning", "noise", both, "the same"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (records.one_on_cpu, "Caches: the same artifact ran back to back"),
+        (records.pair_on_gpu, "Caches: between two runs of an artifact another one ran"),
+    ],
+)
+def test_caches_and_candidates_are_explained(make: Callable[[], records.Pair], words: str) -> None:
+    """The section of the work tells what caches held, and when candidates were counted."""
+    text = page_of(make()).one("section", id="work").text
+
+    assert words in text
+    assert "Candidates: per image of the first batch, counted when they were planted." in text
 
 
 def test_random_weights_are_said() -> None:

@@ -7,6 +7,8 @@ import pytest
 from yolor_deploy.benchmark.report.wording import (
     bytes_text,
     counted,
+    duration,
+    duration_with_interval,
     figure,
     interval,
     listed,
@@ -15,6 +17,7 @@ from yolor_deploy.benchmark.report.wording import (
     ratio_parts,
     shortened,
     span,
+    with_interval,
     yes_no,
 )
 from yolor_deploy.measure.latency.summary import Estimate
@@ -83,6 +86,7 @@ def test_words_for_what_is_there_and_what_is_not() -> None:
     """Parts, counts, lists and spans read as one would say them."""
     assert percent(0.0158) == "1.6 %"
     assert [counted(1, "run"), counted(2000, "run")] == ["1 run", "2,000 runs"]
+    assert [counted(n, "batch", "batches") for n in (1, 8)] == ["1 batch", "8 batches"]
     assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
     assert [span([7, 7]), span([1003, 998]), span([])] == ["7", "998 to 1,003", "not measured"]
     assert [yes_no(True), yes_no(False), yes_no(None)] == ["yes", "no", "not known"]
@@ -94,3 +98,20 @@ def test_name_in_a_picture_is_short_and_harmless() -> None:
     assert shortened("yolor-d6", 26) == "yolor-d6"
     assert shortened("a" * 20 + "b" * 20, 11) == "aaaaa…bbbbb"
     assert shortened("a\nb\x1b", 26) == "a\\nb\\x1b"
+
+
+def test_duration_is_in_the_unit_that_reads_best() -> None:
+    """Milliseconds up to a second, then seconds; an interval is in the unit of its figure."""
+    assert [duration(999.94), duration(1000.0), duration(0.5)] == [
+        "999.9 ms",
+        "1.000 s",
+        "0.5000 ms",
+    ]
+    assert duration_with_interval(Estimate(1000.0, 990.0, 1010.0)) == "1.000 s [0.990, 1.010]"
+    assert duration_with_interval(Estimate(5.17, None, None)) == "5.170 ms"
+
+
+def test_figure_without_an_interval_stands_alone() -> None:
+    """Nothing comes after it where the samples are too few."""
+    assert with_interval(Estimate(2.0, 1.9, 2.1), least=2) == "2.00 [1.90, 2.10]"
+    assert with_interval(Estimate(2.0, None, None), between="\n") == "2.000"

@@ -127,7 +127,7 @@ def clean_record(*subjects: Subject, **changes: Any) -> Record:
         environment={},
         gpu=None,
         conditions=conditions(cpu, None),
-        overhead_us={"clock": 0.1, "loop": 0.5},
+        overhead_us={"clock": 0.1, "sample": 0.5},
         cache="interleaved",
         subjects=subjects or (clean_subject("d6", seed=1), clean_subject("p7", seed=2)),
         complete=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -183,3 +184,95 @@ def test_short_run_is_judged_by_the_moments_around_it() -> None:
     (found,) = found_in(replace(record, conditions=around))
 
     assert found.text == "the GPU throttled: hw_thermal_slowdown"
+
+
+def with_extras(record: Record, *changes: dict[str, Any], of: str = "gpu") -> Record:
+    """Return a record with a moment after the last for each of these changes."""
+    last = record.conditions[LAST]
+    more = [
+        replace(last, at_s=last.at_s + 3.0 * i, **{of: replace(getattr(last, of), **change)})
+        for i, change in enumerate(changes, start=1)
+    ]
+    return replace(record, conditions=(*record.conditions, *more))
+
+
+EXTRAS = [
+    pytest.param(
+        with_extras(gpu_record(), {}, {"throttle_reasons": ("hw_thermal_slowdown",)}),
+        "throttled",
+        "warning",
+        "the GPU throttled while something else than latency was measured: hw_thermal_slowdown",
+        id="gpu-too-hot",
+    ),
+    pytest.param(
+        with_extras(gpu_record(), {}, {"throttle_reasons": ("sw_power_cap",)}),
+        "throttled",
+        "warning",
+        "the GPU throttled while something else than latency was measured: sw_power_cap",
+        id="gpu-at-its-power-limit",
+    ),
+    pytest.param(
+        with_gpu(gpu_record(), LAST, throttle_reasons=("sw_power_cap",)),
+        "throttled",
+        "invalid",
+        "the GPU throttled: sw_power_cap",
+        id="gpu-right-after-the-samples",
+    ),
+    pytest.param(
+        with_extras(gpu_record(), {"other_processes": (12,)}, {}),
+        "foreign-process",
+        "invalid",
+        "others use the GPU: process 12",
+        id="gpu-shared",
+    ),
+    pytest.param(
+        with_extras(clean_record(), {"busy_others": 1.0}, {}, of="cpu"),
+        "foreign-process",
+        "invalid",
+        "other processes took up to 1 cores, more than 0.25 at 1 of 13 moments",
+        id="cpu-shared",
+    ),
+    pytest.param(
+        with_extras(clean_record(), {"throttled_s": 1.5}, {"throttled_s": 3.5}, of="cpu"),
+        "throttled",
+        "warning",
+        "a CPU quota stopped the process for 2 s of 6 s while something else than latency was "
+        "measured",
+        id="quota",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "rule", "severity", "text"), EXTRAS)
+def test_disturbed_extras_are_found(record: Record, rule: str, severity: str, text: str) -> None:
+    """Energy, saturation and peaks are measured later; throttling there is not that of samples."""
+    (found,) = found_in(record)
+
+    assert (found.rule, found.severity, found.text) == (rule, severity, text)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(
+            with_extras(gpu_record(), {"sm_clock_mhz": 900.0}, {"sm_clock_mhz": 1980.0}),
+            id="clocks-under-other-loads",
+        ),
+        pytest.param(
+            with_extras(clean_record(), {"load": 64.0, "busy_others": 0.1}, of="cpu"),
+            id="our-own-load",
+        ),
+    ],
+)
+def test_what_extras_do_themselves_is_not_found(record: Record) -> None:
+    """They use all cores, and change the clocks of a GPU: that is their work."""
+    assert found_in(record) == []
+
+
+def test_quiet_extras_do_not_hide_disturbed_samples() -> None:
+    """One of eleven moments is too many, however many follow."""
+    record = with_extras(with_cpu(clean_record(), 3, busy_others=2.0), *[{}] * 30, of="cpu")
+
+    (found,) = found_in(record)
+
+    assert (found.rule, found.severity) == ("foreign-process", "invalid")

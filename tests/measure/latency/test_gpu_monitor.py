@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.measure.latency.fake_nvml import HANDLE, PCI_BUS_ID, FakeNvml
+from tests.measure.latency.fake_nvml import HANDLE, PCI_BUS_ID, FakeNvml, T
 from yolor_deploy.measure.latency import gpu_monitor
 from yolor_deploy.measure.latency.gpu_monitor import GpuMonitor, open_gpu_monitor
 from yolor_deploy.measure.latency.nvml import Nvml
@@ -301,3 +301,33 @@ def test_processes_that_the_driver_does_not_list_are_none() -> None:
     }
 
     assert monitor_of(fake).condition().other_processes == ()
+
+
+class RecordingNvml(FakeNvml):
+    """Notes what it is asked, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def _answer(self, name: str, answer: T, handle: object) -> T:
+        self.asked.append(name)
+        return super()._answer(name, answer, handle)
+
+
+def test_what_falls_after_a_run_is_asked_first() -> None:
+    """Clocks, reasons and power are of the moment; memory and processes take long."""
+    fake = RecordingNvml()
+
+    monitor_of(fake).condition()
+
+    assert fake.asked[:3] == [
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetPowerUsage",
+    ]
+    assert fake.asked[-3:] == [
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetComputeRunningProcesses",
+        "nvmlDeviceGetGraphicsRunningProcesses",
+    ]

@@ -177,3 +177,34 @@ def test_empty_profile_matches_nothing() -> None:
 
     assert joined[0].ms is None
     assert matched is None
+
+
+HEAD = LayerCost("/nms", "YolorNMS", 10**8, 10**7, 8.0)  # 1 ms
+
+
+@pytest.mark.parametrize(
+    ("with_head", "limit_ms", "gflop", "gbytes", "names"),
+    [
+        pytest.param(True, 3.0, 0.3, 0.02, {"conv", "/nms"}, id="in-the-model"),
+        pytest.param(False, 2.0, 0.2, 0.01, {"conv"}, id="a-stage-of-its-own"),
+    ],
+)
+def test_head_is_in_the_limit_if_it_is_in_the_time(
+    with_head: bool, limit_ms: float, gflop: float, gbytes: float, names: set[str]
+) -> None:
+    """Its node is in no figure of a time that it is not in; the profile has it either way."""
+    subject = with_layers(COMPUTE, HEAD, profile=(LayerTime("conv", 5.0), LayerTime("/nms", 8.0)))
+
+    found = roofline(subject, measured_ms=6.0, with_head=with_head)
+
+    assert found is not None
+    assert (found.limit_ms, found.gflop, found.gbytes) == pytest.approx((limit_ms, gflop, gbytes))
+    assert found.times_from_limit == pytest.approx(6.0 / limit_ms)
+    assert found.gflops == pytest.approx(gflop / 6.0 * 1e3)
+    assert {layer.name for layer in found.layers} == names
+    assert found.matched == pytest.approx(1.0)
+
+
+def test_model_of_nothing_but_its_head_has_no_limit() -> None:
+    """Without it there is nothing to compare."""
+    assert roofline(with_layers(HEAD), measured_ms=6.0, with_head=False) is None

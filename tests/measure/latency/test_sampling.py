@@ -9,6 +9,7 @@ import pytest
 
 from tests.measure.latency.fake_clock import FakeClock, timed_work
 from yolor_deploy.core.errors import EvaluationError
+from yolor_deploy.core.runtime import Array
 from yolor_deploy.measure.latency.record import Settings
 from yolor_deploy.measure.latency.sampling import (
     Sampler,
@@ -132,6 +133,37 @@ def test_sampler_goes_on_where_an_earlier_session_ended() -> None:
     assert series[0].at_s[2] > 5.0
 
 
+def test_sampler_takes_no_sample_more_where_there_are_enough() -> None:
+    """An earlier session that had all its samples leaves none to take."""
+    clock = FakeClock()
+    series = [Series(at_s=[0.0] * 6, preprocess_ms=[0.0] * 6, run_ms=[10.0] * 6)]
+
+    Sampler([timed_work("a", clock, lambda _: 10.0)], series, _SHORT, clock_ns=clock).run()
+
+    assert (len(series[0].run_ms), series[0].stopped_by) == (6, "noise")
+
+
+def test_sampler_does_not_count_the_warm_up_in_the_time_limit() -> None:
+    """A network whose warm-up takes long has its samples all the same."""
+    clock = FakeClock()
+    work = timed_work("a", clock, lambda number: 3000.0 if number < 1 else 1000.0)
+
+    (series,) = _sampled(clock, work, settings=Settings(1e-9, 6, 6, 6.5, 0.0))
+
+    assert len(series.run_ms) == 6
+
+
+def test_sampler_without_stages_has_none() -> None:
+    """Where stages cannot be timed there is no sample of them."""
+    clock = FakeClock()
+    plain = timed_work("a", clock, lambda _: 10.0)
+    work = Work("a", plain.prepare, plain.run, lambda _images: {})
+
+    (series,) = _sampled(clock, work)
+
+    assert (series.stage_at_s, series.stages_ms) == ([], {})
+
+
 def test_sampler_times_stages_in_runs_of_their_own() -> None:
     """Stages have their own samples, preprocessing is one of them, and they are a small part."""
     clock = FakeClock()
@@ -148,6 +180,22 @@ def test_sampler_times_stages_in_runs_of_their_own() -> None:
         "nms": {1.0},
     }
     assert 3 <= len(series.stage_at_s) < 50
+
+
+def test_sampler_keeps_no_first_run_with_stages() -> None:
+    """What it loads and allocates is in no sample."""
+    clock, runs = FakeClock(), 0
+
+    def run_stages(_images: Array) -> dict[str, float]:
+        nonlocal runs
+        runs += 1
+        return {"model": 100.0 if runs == 1 else 9.0}
+
+    plain = timed_work("a", clock, lambda _: 10.0)
+
+    (series,) = _sampled(clock, Work("a", plain.prepare, plain.run, run_stages))
+
+    assert set(series.stages_ms["model"]) == {9.0}
 
 
 def test_sampler_refuses_a_clock_that_goes_back() -> None:

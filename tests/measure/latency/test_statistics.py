@@ -11,6 +11,7 @@ from tests.measure.latency.series import KINDS, correlated, pair, series
 from yolor_deploy.measure.latency.statistics import (
     correlation,
     distribution,
+    drift_by_chance,
     median_noise,
     noise_within_thirds,
     normal_half_width,
@@ -194,6 +195,43 @@ def test_noise_within_thirds_leaves_a_drift_out() -> None:
 
     assert within == pytest.approx(noise_within_thirds(steady.tolist()), rel=0.3)
     assert whole is None or (within is not None and whole > 5 * within)
+
+
+DRAWN = 150
+
+
+def share_that_drifts(count: int, *, rho: float, noise: float, drift: float = 0.0) -> float:
+    """Return the share of drawn series whose drift is beyond chance, and beyond 2 %."""
+    found = 0
+    for seed in range(DRAWN):
+        steady = correlated(np.random.default_rng(seed), count, rho=rho)
+        drawn = (10 * (1 + noise * steady) * np.linspace(1, 1 + drift, count)).tolist()
+        found += abs(relative_drift(drawn) or 0.0) > max(0.02, drift_by_chance(drawn))
+    return found / DRAWN
+
+
+@pytest.mark.parametrize("count", [6, 7, 10, 15, 19, 30])
+@pytest.mark.parametrize(("rho", "most"), [(0.0, 0.04), (0.5, 0.1)])
+def test_series_without_drift_seldom_seem_to_drift(count: int, rho: float, most: float) -> None:
+    """Nor if each sample is like the one before, which few samples hardly show."""
+    assert share_that_drifts(count, rho=rho, noise=0.03) <= most
+
+
+@pytest.mark.parametrize(("count", "least"), [(6, 0.75), (10, 0.8), (15, 0.8), (20, 0.9)])
+def test_drift_well_above_the_noise_is_seen_in_few_samples(count: int, least: float) -> None:
+    """From the first third to the last it is 10 %, ten times the noise of a sample."""
+    assert share_that_drifts(count, rho=0.0, noise=0.01, drift=0.15) >= least
+
+
+def test_drift_of_samples_that_tell_no_noise_is_judged_by_their_range() -> None:
+    """Ones so like their neighbours that they count as too few; a noise of 0 would mark them."""
+    alike = [10.5, 10.5, 10.6, 10.0, 9.9, 9.7, 9.4, 9.6, 10.0]
+
+    found = drift_by_chance(alike)
+
+    assert noise_within_thirds(alike) is None
+    assert abs(relative_drift(alike) or 0.0) > 0.08
+    assert found == pytest.approx(4.5 * (0.4 - -0.2) / 2 / 10.0)
 
 
 def test_correlation_of_a_known_series() -> None:

@@ -270,3 +270,24 @@ def test_summary_of_many_samples_is_the_median_of_them() -> None:
 
     assert found.run.p50.value == float(np.median(run))
     assert found.run.p99.high is not None
+
+
+@pytest.mark.parametrize(
+    ("stages", "limit_ms"),
+    [
+        pytest.param(("model", "nms"), 1.0, id="nms-apart"),
+        pytest.param(("model",), 2.0, id="nms-in-the-model"),
+        pytest.param((), 2.0, id="whole-runs"),
+    ],
+)
+def test_roofline_is_of_what_was_measured(stages: tuple[str, ...], limit_ms: float) -> None:
+    """The head's node is in the limit unless the NMS is a stage of its own."""
+    head = LayerCost("/nms", "YolorNMS", flops=10**9, num_bytes=1000, ms=None)
+    subject = clean_subject(
+        layers=(LAYER, head), peak=PEAK, stages=dict.fromkeys(stages, (5.0,) * SAMPLES)
+    )
+
+    (found,) = summarise(clean_record(subject)).subjects
+
+    assert found.roofline is not None
+    assert found.roofline.limit_ms == pytest.approx(limit_ms)

@@ -23,6 +23,7 @@ from yolor_deploy.measure.latency.summary import Finding
 from yolor_deploy.measure.latency.validity import findings
 
 FAILED = SelfTest("device", (5.0,), (0.01,), passed=False, note="spins")
+ON_CPU = clean_subject().conditions
 QUIET = series("stationary", SAMPLES, seed=1)
 
 
@@ -97,6 +98,19 @@ CASES = [
     ),
     pytest.param(changed(nms=None), "different-work", "warning", id="one-detects"),
     pytest.param(
+        changed(conditions=replace(ON_CPU, runtime="tensorrt 10.0")),
+        "different-work",
+        "warning",
+        id="runtime",
+    ),
+    pytest.param(
+        changed(conditions=replace(ON_CPU, device="NVIDIA L4")),
+        "different-work",
+        "warning",
+        id="device",
+    ),
+    pytest.param(changed(precision="fp16"), "different-precision", "warning", id="precision"),
+    pytest.param(
         changed(stages={"model": times(0.85 * QUIET)}), "stages-differ", "warning", id="stages-less"
     ),
     pytest.param(
@@ -140,6 +154,13 @@ def test_rule_fires(record: Record, rule: str, severity: str) -> None:
         pytest.param(
             changed(inputs=Inputs("images", 2, False, None, None, None, None, "photos")),
             id="objects-not-counted",
+        ),
+        pytest.param(
+            changed(conditions=replace(ON_CPU, runtime="onnxruntime 1.20.0")), id="other-version"
+        ),
+        pytest.param(
+            changed(input={"height": 640, "width": 640, "dtype": "float32", "layout": "NCHW"}),
+            id="other-size",
         ),
         pytest.param(changed(nms={"score_threshold": 0.25}), id="older-artifact-of-fewer-settings"),
         pytest.param(changed(stages={"model": times(0.95 * QUIET)}), id="stages-differ-by-5"),
@@ -245,7 +266,7 @@ def test_moments_of_the_machine_that_go_back_are_invalid() -> None:
 def test_self_test_says_what_the_clock_saw() -> None:
     """A clock that does not wait for the device sees next to nothing."""
     assert text_of(changed(self_test=FAILED)) == (
-        "the device clock does not see work of known length: 0.01 of 5 ms"
+        "the GPU's events or the host do not see work of known length: 0.01 of 5 ms"
     )
 
 
@@ -262,6 +283,17 @@ def test_different_work_is_told_against_the_reference() -> None:
     )
     against_odd = replace(record, settings=Settings(reference="odd"))
     assert [name for _, name, _ in found_in(against_odd)] == ["a", "b"]
+
+
+def test_other_runtime_device_and_precision_are_named() -> None:
+    """A ratio is of them as well as of the models."""
+    there = replace(ON_CPU, runtime="tensorrt 10.0", device="NVIDIA L4")
+    record = changed(conditions=there, precision="fp16")
+
+    assert [finding.text for finding in summarise(record).findings] == [
+        "not the same work as p7: by tensorrt, not onnxruntime, on NVIDIA L4, not cpu",
+        "computes in fp16, and p7 in fp32",
+    ]
 
 
 def test_artifacts_without_samples_are_said_to_have_none() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from yolor_deploy.backends.onnxruntime.temporary import temporary_folder
 from yolor_deploy.core.artifact import Artifact
-from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.graph.head_function import DOMAIN, NMS_OP
 from yolor_deploy.graph.nms_head import detach_head
 from yolor_deploy.graph.read import read_model
@@ -96,14 +95,7 @@ def _copy_of(value: ir.Value) -> ir.Value:
 
 def _load_copy(artifact: Artifact, make: Callable[[], ir.Model], load: Load) -> Any:
     """Write a model that lives no longer than that, and load it from a folder that goes again."""
-    with tempfile.TemporaryDirectory(prefix="yolor-deploy-") as folder:
-        path = Path(folder) / artifact.path.name
-        try:
-            write_model(make(), path)
-        except OSError as error:
-            raise ArtifactError(
-                f"cannot write a copy of a part of it: {error.strerror or error}",
-                where=str(artifact.path),
-                hint="free some space, or set TMPDIR to a folder where there is some",
-            ) from error
+    with temporary_folder("a copy of a part of it", where=str(artifact.path)) as folder:
+        path = folder / artifact.path.name
+        write_model(make(), path)
         return load(path)

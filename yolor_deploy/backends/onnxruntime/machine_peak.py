@@ -6,7 +6,6 @@ cache, so a layer whose values stay in one can be faster than its share of it.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +17,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from yolor_deploy.backends.onnxruntime.stages import ClockNs
+from yolor_deploy.backends.onnxruntime.temporary import temporary_folder
 
 Kind = Literal["fp32", "fp16", "int8"]
 Load = Callable[[Path], Any]
 
+_FILE = "peak.onnx"
 _OPSET = 17
 _IR_VERSION = 8
 _BUDGET_NS = 300_000_000
@@ -140,11 +141,15 @@ def negation(count: int) -> onnx.ModelProto:
 
 
 def runner(model: onnx.ModelProto, load: Load, *, device: str, index: int) -> Callable[[], object]:
-    """Load a model of one input and one output; return what runs it once, and waits for it."""
+    """Load a model of one input and one output; return what runs it once, and waits for it.
+
+    Raises:
+        ArtifactError: There is no place on disk for the model.
+    """
     import onnxruntime  # noqa: PLC0415 - takes a while to load
 
-    with tempfile.TemporaryDirectory(prefix="yolor-deploy-") as folder:
-        path = Path(folder) / "peak.onnx"
+    with temporary_folder("a model to measure the machine with", where=_FILE) as folder:
+        path = folder / _FILE
         onnx.save(model, path)
         session = load(path)
     (taken,), (given,) = model.graph.input, model.graph.output

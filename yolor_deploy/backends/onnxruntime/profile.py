@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from typing import Any
 import onnx_ir as ir
 
 from yolor_deploy.backends.onnxruntime.session import inference_session
+from yolor_deploy.backends.onnxruntime.temporary import temporary_folder
 from yolor_deploy.core.artifact import Artifact
+from yolor_deploy.core.errors import ArtifactError
 from yolor_deploy.core.runtime import Array, LayerTime
 from yolor_deploy.graph.head_function import NMS_OP
 
@@ -48,15 +49,31 @@ def profile_on_cpu(
         Medians over the runs, in the order of the first run. The nodes of the ``YolorNMS`` function
         are one entry, their sum, which is called as the node and stands where its first was. And
         the most bytes in use for values that are not weights; None if this version does not tell.
+
+    Raises:
+        ArtifactError: There is no place on disk for the profile.
     """
-    with tempfile.TemporaryDirectory(prefix="yolor-deploy-") as folder:
+    with temporary_folder("a profile of it", where=str(artifact.path)) as folder:
         session = inference_session(
-            artifact.path, threads=threads, profile_prefix=Path(folder) / "profile"
+            artifact.path, threads=threads, profile_prefix=folder / "profile"
         )
         for _ in range(1 + runs):
             session.run(artifact.output_names, {"images": images})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = _events_in(Path(session.end_profiling()), artifact)
     return layer_times(events, 1 + runs, names_in(artifact.path)), most_bytes(events)
+
+
+def _events_in(path: Path, artifact: Artifact) -> list[dict[str, Any]]:
+    """Read a profile; ONNX Runtime says nothing where it could not write all of it."""
+    try:
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(
+            f"its profile was not written to the end: {error}",
+            where=str(artifact.path),
+            hint="free some space, or set TMPDIR to a folder where there is some",
+        ) from error
+    return events
 
 
 def names_in(path: Path) -> dict[str, str]:

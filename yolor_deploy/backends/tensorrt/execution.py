@@ -67,9 +67,13 @@ class Execution:
             self._enqueue(stream)
             self._is_warm = True
 
-    def _enqueue(self, stream: int) -> None:
+    def launch_network(self, stream: int) -> None:
+        """Run without graph and without what is behind, in the order of a stream."""
         assert self._context is not None
         self._context.enqueue(stream)
+
+    def _enqueue(self, stream: int) -> None:
+        self.launch_network(stream)
         if self._nms is not None:
             self._nms.enqueue(self._maps, self._batch, stream)
 

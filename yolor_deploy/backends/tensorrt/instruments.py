@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from yolor_deploy.backends.tensorrt.layer_profile import layer_times
@@ -39,6 +40,7 @@ class TensorRTInstruments:
         library: Of the kernels that ``run_nms`` runs where the session has none; None for the one
             of the package.
         load: Of ``peak``.
+        clock_ns: Of the host, nanoseconds: what whole runs are timed by, for ``self_test``.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class TensorRTInstruments:
         *,
         library: NmsLibrary | None = None,
         load: PeakLoad | None = None,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._session = session
         self._library = library
         self._load = load or PeakLoad()
+        self._clock_ns = clock_ns
         self._device = session.device
         self._device.make_current()
         self._watch = Stopwatch(self._device, session.stream)
@@ -174,13 +178,15 @@ class TensorRTInstruments:
         return self._session.clone()
 
     def self_test(self) -> SelfTest:
-        """Show a kernel of known length to the events.
+        """Show a kernel of known length to the events, and to the clock of the host.
+
+        Both are in the result, events first.
 
         Raises:
             RunError: The GPU failed.
         """
         self._device.make_current()
-        return self_test(self._device, self._session.stream)
+        return self_test(self._device, self._session.stream, clock_ns=self._clock_ns)
 
     def peak(self) -> Peak:
         """Measure a chain of matrix products and a copy; see ``measure_peak``.

@@ -175,6 +175,24 @@ class TensorRTSession:
         """
         return self.buffers.input_array(batch)
 
+    def spare_context(self, batch: int, stream: int) -> Context | None:
+        """Return another context beside those of the runs, on the memory of the session.
+
+        Args:
+            batch: Images.
+            stream: Handle of the stream that its profile is set in.
+
+        Returns:
+            None where the profile is for one context alone: before TensorRT 8.6.
+
+        Raises:
+            ArtifactError: No profile holds the batch.
+            RunError: TensorRT refuses.
+        """
+        self.execution(batch, stream)  # first: what is left over is spare
+        profile = profile_for(self.engine.profiles, batch, where=str(self._artifact.path))
+        return self.buffers.new_context(profile, batch, stream)
+
     def new_context(self, batch: int, stream: int) -> Context:
         """Return another context for a batch size, on the memory of the session.
 
@@ -257,7 +275,7 @@ class TensorRTSession:
                 )
 
     def _launch(self, batch: int, stream: int) -> DeviceOutputs:
-        execution = self._execution(batch, stream)
+        execution = self.execution(batch, stream)
         execution.launch(stream)
         found = execution.outputs.get(stream)
         if found is None:  # made once a stream: it costs as much as the launch
@@ -266,7 +284,17 @@ class TensorRTSession:
             found = execution.outputs[stream] = self.buffers.outputs(batch, stream)
         return found
 
-    def _execution(self, batch: int, stream: int) -> Execution:
+    def execution(self, batch: int, stream: int) -> Execution:
+        """Return what runs a batch size; made where there is none.
+
+        Args:
+            batch: Images.
+            stream: Handle of the stream that its profile is set in.
+
+        Raises:
+            ArtifactError: No profile holds the batch.
+            RunError: TensorRT refuses.
+        """
         execution = self._executions.get(batch)
         if execution is not None:
             self._executions.move_to_end(batch)

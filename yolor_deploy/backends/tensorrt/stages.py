@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from yolor_deploy.backends.tensorrt.execution import Execution
 from yolor_deploy.backends.tensorrt.session import TensorRTSession
@@ -44,10 +45,31 @@ class Repeated:
             self._is_warm = True
 
 
+class Launch(Protocol):
+    """Work that can be given to a stream again and again."""
+
+    def launch(self, stream: int) -> None:
+        """Do it, in the order of a stream; nothing waits."""
+        ...
+
+
+class _NetworkOfRuns:
+    """The network on the context that the runs of a session have."""
+
+    def __init__(self, session: TensorRTSession, batch: int) -> None:
+        self._session, self._batch = session, batch
+
+    def launch(self, stream: int) -> None:
+        """Run it; a session that has dropped its context makes one again."""
+        self._session.execution(self._batch, stream).launch_network(stream)
+
+
 class StagedExecution:
     """A batch size of a session, on its memory, with contexts and graphs of its own.
 
     The model is captured as the session does it, so it has a graph if and only if runs have one.
+    Before TensorRT 8.6 a profile is for one context alone, which the runs keep: there the model is
+    launched on it without a graph, and that is logged.
 
     Args:
         session: Not running.
@@ -64,14 +86,14 @@ class StagedExecution:
 
     def __init__(self, session: TensorRTSession, batch: int) -> None:
         buffers, stream = session.buffers, session.stream
-        self.model = Execution(
-            session.new_context(batch, stream),
-            session.device,
-            None,
-            (),
-            batch,
-            renewed=partial(session.new_context, batch),
-        )
+        context = session.spare_context(batch, stream)
+        self.model: Launch
+        if context is None:
+            logger.warning("the model is timed without a graph: its profile has one context")
+            self.model = _NetworkOfRuns(session, batch)
+        else:
+            renewed = partial(session.new_context, batch)
+            self.model = Execution(context, session.device, None, (), batch, renewed=renewed)
         self.nms: Repeated | None = None
         if buffers.nms is not None:
             nms, maps = buffers.nms, buffers.map_pointers

@@ -17,8 +17,10 @@ from yolor_deploy.benchmark.report.plots import (
     series,
     use_log_ticks,
 )
+from yolor_deploy.benchmark.report.sentences import spoken
 from yolor_deploy.benchmark.report.view import Entry, View
 from yolor_deploy.benchmark.report.wording import figure, ratio_parts, shortened
+from yolor_deploy.families.catalogue import CATALOGUE
 from yolor_deploy.measure.latency.summary import Ratio
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def draw_ratios(ratios: Sequence[Ratio], view: View) -> Html:
 
 
 def _ratio_name(ratio: Ratio) -> str:
-    return ratio.subject if ratio.of == "run" else f"{ratio.subject}: {ratio.of}"
+    return ratio.subject if ratio.of == "run" else f"{ratio.subject}: {spoken(ratio.of)}"
 
 
 def _scale_ratios(axes: Axes, low: float, high: float) -> None:
@@ -101,7 +103,7 @@ def pareto_points(view: View) -> tuple[PlacedPoint, ...]:
     """Return the published models with AP and fps, then the artifacts whose model has an AP."""
     published = [
         PlacedPoint(model.name, model.ap, _MS / model.fps, None, model.is_fps_old)
-        for model in view.published
+        for model in CATALOGUE
         if model.ap is not None and model.fps
     ]
     measured = [

@@ -20,6 +20,7 @@ from yolor_deploy.benchmark.report.parts import (
     plot,
     section,
 )
+from yolor_deploy.benchmark.report.sentences import shared_findings
 from yolor_deploy.benchmark.report.table import Cell, Column, facts, table
 from yolor_deploy.benchmark.report.view import View
 from yolor_deploy.benchmark.report.wording import bytes_text, counted, listed, optional, yes_no
@@ -29,17 +30,17 @@ from yolor_deploy.measure.latency.record import GpuFacts, Record
 
 def validity_section(view: View) -> Section:
     """Return all that was found, and what it does to the result."""
-    findings = view.summary.findings
-    if not findings:
+    found = shared_findings(view.summary.findings)
+    if not found:
         return section("validity", "Validity", note("No rule found anything."))
     rows = [
         [
             Cell(finding.severity),
             Cell(finding.rule),
-            Cell(finding.subject or "all"),
+            Cell(listed(finding.subjects) or "all"),
             Cell(finding.text),
         ]
-        for finding in findings
+        for finding in found
     ]
     columns = (
         Column("severity", "text"),

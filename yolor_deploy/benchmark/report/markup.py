@@ -66,11 +66,6 @@ def joined(children: Iterable[Child]) -> Html:
     )
 
 
-def paragraphs(*texts: Child) -> Html:
-    """Return one paragraph for each text that is not empty."""
-    return joined(element("p", text) for text in texts if text not in {"", Html("")})
-
-
 def bullets(texts: Iterable[Child]) -> Html:
     """Return a list; nothing where there is nothing to list."""
     items = [element("li", text) for text in texts]

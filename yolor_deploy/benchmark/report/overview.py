@@ -18,6 +18,7 @@ from yolor_deploy.benchmark.report.parts import (
     section,
 )
 from yolor_deploy.benchmark.report.plots import series_key
+from yolor_deploy.benchmark.report.sentences import published_ap, published_fps, spoken
 from yolor_deploy.benchmark.report.table import Cell, Column, estimated, number, table
 from yolor_deploy.benchmark.report.view import Entry, View
 from yolor_deploy.benchmark.report.wording import (
@@ -27,11 +28,15 @@ from yolor_deploy.benchmark.report.wording import (
     percent,
     ratio_parts,
 )
-from yolor_deploy.families.catalogue import CONDITIONS
+from yolor_deploy.families.catalogue import AP_CONDITIONS, FPS_CONDITIONS, OLD_FPS
 from yolor_deploy.measure.latency.record import Subject
 from yolor_deploy.measure.latency.summary import LEVEL, RATIO_LEVEL, Ratio
 
-_OLD = "(old)"
+_NOT_PUBLISHED = "not published"
+_ONLY_BESIDE = (
+    "They stand only beside artifacts of a published model at its native size and with the 80 "
+    "classes of COCO."
+)
 _COLUMNS = (
     Column("artifact", "text"),
     Column("input", "number", "Height x width, pixels; sorted by area"),
@@ -45,7 +50,7 @@ _COLUMNS = (
     Column("throughput [images/s]", "number", "Saturated: several runs in flight"),
     Column("NMS share", "number", "Part of the stages without preprocess"),
     Column("AP published [%]", "number", "By the authors, on COCO"),
-    Column("V100 fps published", "number", "By the authors, without NMS"),
+    Column("V100 fps published", "number", "By the authors, PyTorch, forward pass only"),
     Column("times as fast", "number", "Against the reference, with its 99 % interval"),
 )
 
@@ -114,22 +119,16 @@ def nms_cell(entry: Entry) -> Cell:
 
 def _published(entry: Entry) -> tuple[Cell, Cell]:
     model = entry.published
-    if model is None:
-        return Cell("not a published model"), Cell("not a published model")
-    ap = Cell("not published")
-    if model.ap is not None:
-        ap = Cell(joined([f"{model.ap:.1f} ", element("small", model.ap_split)]), model.ap)
-    fps = Cell("not published")
-    if model.fps is not None:
-        fps = Cell(f"{model.fps} {_OLD if model.is_fps_old else ''}".strip(), model.fps)
-    return ap, fps
+    return (
+        Cell(published_ap(model) or _NOT_PUBLISHED, model.ap if model else None),
+        Cell(published_fps(model) or _NOT_PUBLISHED, model.fps if model else None),
+    )
 
 
 def _published_note(view: View) -> Html:
     if all(entry.published is None for entry in view.entries):
-        return note("No artifact is of a published model, so none has a published figure.")
-    old = f"{_OLD}: measured before a file-system bottleneck was fixed; not comparable."
-    return note(f"Published figures. {CONDITIONS[1]} {CONDITIONS[2]} {old}")
+        return note(f"Published figures: none. {_ONLY_BESIDE}")
+    return note(f"Published figures. {AP_CONDITIONS} {FPS_CONDITIONS} {OLD_FPS} {_ONLY_BESIDE}")
 
 
 def _ratio_cell(view: View, name: str) -> Cell:
@@ -161,7 +160,7 @@ def ratio_section(view: View) -> Section:
         [
             Cell(ratio.subject),
             Cell(ratio.reference),
-            Cell(ratio.of),
+            Cell(spoken(ratio.of)),
             _speedup(ratio),
             Cell(f"{ratio.rounds:,}", ratio.rounds),
         ]
@@ -200,15 +199,15 @@ def pareto_section(view: View) -> Section:
     drawing = plot(
         draw_pareto(view),
         "Up and to the left is better. Coloured: time measured here, median of a run over its "
-        "images; dashed: the front of these. Grey: what the authors published for a V100; a cross "
-        f"is an {_OLD} figure.",
+        "images; dashed: the front of these. Grey: what the authors published for a V100.",
         entry_legend(shown),
     )
     conditions = bullets(
         (
             "AP was not measured here: it is the published one of the model with that name.",
-            CONDITIONS[1],
-            f"Grey: {CONDITIONS[2]}",
+            AP_CONDITIONS,
+            f"Grey: {FPS_CONDITIONS}",
+            f"Cross: {OLD_FPS.removeprefix('*: ')}",
             "Time measured here holds the NMS and the copies: the grey points are no baseline.",
             f"Random weights, whose AP is not the published one: {listed(drawn)}."
             if drawn

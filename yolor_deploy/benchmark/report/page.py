@@ -18,7 +18,6 @@ from yolor_deploy.benchmark.report.verdict import headline, verdict_block
 from yolor_deploy.benchmark.report.view import View, view_of
 from yolor_deploy.benchmark.report.wording import listed
 from yolor_deploy.core.whole_file import whole_file
-from yolor_deploy.families.catalogue import CATALOGUE, PublishedModel
 from yolor_deploy.measure.latency.record import Record
 from yolor_deploy.measure.latency.summary import Summary
 from yolor_deploy.output_file import unwritable
@@ -26,27 +25,20 @@ from yolor_deploy.output_file import unwritable
 _REPLAY = "yolor-deploy bench --replay FILE --report out.html"
 
 
-def write_report(
-    record: Record,
-    summary: Summary,
-    path: Path,
-    *,
-    published: Sequence[PublishedModel] = CATALOGUE,
-) -> None:
+def write_report(record: Record, summary: Summary, path: Path) -> None:
     """Write a benchmark as one HTML file that needs no network.
 
     Args:
         record: Raw samples.
         summary: Made of that record.
         path: Replaced when the page is complete.
-        published: Models with what their authors report.
 
     Raises:
         BackendUnavailableError: matplotlib is not installed.
         ArtifactError: The file cannot be written.
     """
     require_matplotlib(str(path))
-    text = report_html(record, summary, published=published)
+    text = report_html(record, summary)
     try:
         with whole_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -54,21 +46,18 @@ def write_report(
         raise unwritable(path, error, option="--report") from error
 
 
-def report_html(
-    record: Record, summary: Summary, *, published: Sequence[PublishedModel] = CATALOGUE
-) -> str:
+def report_html(record: Record, summary: Summary) -> str:
     """Return the page as text.
 
     Args:
         record: Raw samples.
         summary: Made of that record; every figure is from here, and pictures draw the samples.
-        published: Models with what their authors report.
 
     Raises:
         BackendUnavailableError: matplotlib is not installed.
     """
     require_matplotlib("the report")
-    view = view_of(record, summary, published)
+    view = view_of(record, summary)
     sections = [make(view) for make in _SECTIONS]
     script = _own("sort.js")
     return (

@@ -23,6 +23,7 @@ from yolor_deploy.benchmark.report.parts import (
     section,
 )
 from yolor_deploy.benchmark.report.plots import legend, series_key, stage_key
+from yolor_deploy.benchmark.report.sentences import spoken
 from yolor_deploy.benchmark.report.table import Cell, Column, estimated, number, table
 from yolor_deploy.benchmark.report.view import Entry, View
 from yolor_deploy.benchmark.report.wording import (
@@ -152,11 +153,6 @@ def stage_section(view: View) -> Section:
         ),
         note(f"Not measured for {', '.join(without)}.") if without else "",
     )
-
-
-def spoken(stage: str) -> str:
-    """Return the name of a stage as words."""
-    return {"nms": "NMS"}.get(stage, stage.replace("_", " "))
 
 
 def _stage_row(entry: Entry, present: list[str]) -> list[Cell]:

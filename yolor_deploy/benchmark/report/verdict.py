@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from yolor_deploy.benchmark.report.markup import Html, bullets, element, joined
-from yolor_deploy.benchmark.report.view import Entry, View
-from yolor_deploy.benchmark.report.wording import (
-    counted,
-    listed,
-    parts,
-    ratio_parts,
+from yolor_deploy.benchmark.report.sentences import (
+    SharedFinding,
+    ratio_sentence,
+    shared_findings,
 )
-from yolor_deploy.measure.latency.summary import Finding, Ratio
+from yolor_deploy.benchmark.report.view import View
+from yolor_deploy.benchmark.report.wording import counted, duration_with_interval, listed
+from yolor_deploy.measure.latency.summary import Ratio
 
 
 def headline(view: View) -> str:
@@ -22,14 +22,13 @@ def headline(view: View) -> str:
     if not view.entries:
         return "Nothing was measured."
     if view.run_ratios:
-        return _ratio_sentence(_leading(view))
+        return f"{ratio_sentence(_leading(view))}."
     first = view.entries[0]
     run = first.summary.run
     more = len(view.entries) - 1
     others = f"; {counted(more, 'other artifact')} below" if more else ""
-    value, known = parts(run.p50)
     return (
-        f"{first.name} takes {f'{value} ms {known}'.strip()}, "
+        f"{first.name} takes {duration_with_interval(run.p50)}, "
         f"the median of {counted(run.count, 'run')} at batch {view.record.settings.batch}{others}."
     )
 
@@ -43,40 +42,24 @@ def _leading(view: View) -> Ratio:
     return max(view.run_ratios, key=lambda ratio: accuracy.get(ratio.subject, 0.0))
 
 
-def _ratio_sentence(ratio: Ratio) -> str:
-    value, known = ratio_parts(ratio.speedup)
-    low, high = ratio.speedup.low, ratio.speedup.high
-    if low is None or high is None:
-        return (
-            f"{ratio.subject} is {value} times as fast as {ratio.reference}, "
-            "by too few samples for an interval."
-        )
-    if low <= 1 <= high:
-        return (
-            f"{ratio.subject} and {ratio.reference} cannot be told apart: "
-            f"{value} times as fast {known}."
-        )
-    return f"{ratio.subject} is {value} times as fast as {ratio.reference} {known}."
-
-
 def verdict_block(view: View) -> Html:
     """Return headline, validity with its reasons, and what must be known beside them."""
-    state, word, reason = _state(view)
+    found = shared_findings(view.summary.findings)
+    state, word, reason = _state(view, warnings=sum(f.severity == "warning" for f in found))
     badge = element("strong", word, class_="badge")
     status = element("p", badge, " ", reason, class_=f"status {state}")
     return joined(
         [
             element("p", headline(view), class_="headline"),
             status,
-            bullets(_finding_text(f) for f in view.summary.findings if f.severity == "invalid"),
+            bullets(_finding_text(f) for f in found if f.severity == "invalid"),
             element("p", _weights(view), class_="note") if _weights(view) else Html(""),
         ]
     )
 
 
-def _state(view: View) -> tuple[str, str, str]:
+def _state(view: View, *, warnings: int) -> tuple[str, str, str]:
     """Return class, word and reason."""
-    warnings = sum(finding.severity == "warning" for finding in view.summary.findings)
     cared = f"{counted(warnings, 'warning')}: see validity." if warnings else "No warnings."
     stopped = "" if view.record.complete else f" {_stopped(view)}"
     if not view.summary.is_valid:
@@ -92,21 +75,16 @@ def _stopped(view: View) -> str:
     return "It did not come to its end: what is here was measured until then."
 
 
-def _finding_text(finding: Finding) -> str:
-    return f"{finding.subject}: {finding.text}" if finding.subject else finding.text
+def _finding_text(found: SharedFinding) -> str:
+    return f"{listed(found.subjects)}: {found.text}" if found.subjects else found.text
 
 
 def _weights(view: View) -> str:
     drawn = [entry for entry in view.entries if entry.subject.random_weights]
     if not drawn:
         return ""
-    compared = any(entry.published is not None for entry in drawn)
+    compared = any(entry.published and entry.published.ap is not None for entry in drawn)
     return (
         f"Random weights: {listed([entry.name for entry in drawn])}. Times are those of the network"
         f"{'; the AP beside them is the published one, not theirs' if compared else ''}."
     )
-
-
-def findings_of(view: View, entry: Entry) -> tuple[Finding, ...]:
-    """Return what was found of one artifact."""
-    return tuple(f for f in view.summary.findings if f.subject == entry.name)

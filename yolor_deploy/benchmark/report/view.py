@@ -1,12 +1,11 @@
-"""What the sections of the report share: a record, its summary, and the published models."""
+"""What the sections of the report share: a record, its summary, and what was published."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolor_deploy.families.catalogue import PublishedModel
+from yolor_deploy.families.catalogue import PublishedModel, published_as
 from yolor_deploy.measure.latency.record import Record, Subject
 from yolor_deploy.measure.latency.summary import Ratio, SubjectSummary, Summary
 
@@ -19,7 +18,7 @@ class Entry:
         index: Of its colour and mark.
         subject: What was measured.
         summary: What that says.
-        published: The model that it is of; None for one of the user's own.
+        published: What its figures may be read beside; None for nothing.
     """
 
     index: int
@@ -40,14 +39,12 @@ class View:
     Attributes:
         record: Raw samples.
         summary: Their figures.
-        published: Models with what their authors report.
         entries: The artifacts with samples, in the order of the record.
         unmeasured: Those without.
     """
 
     record: Record
     summary: Summary
-    published: tuple[PublishedModel, ...]
     entries: tuple[Entry, ...]
     unmeasured: tuple[Subject, ...]
 
@@ -66,27 +63,34 @@ class View:
         return next((ratio for ratio in self.run_ratios if ratio.subject == name), None)
 
 
-def view_of(record: Record, summary: Summary, published: Sequence[PublishedModel]) -> View:
+def view_of(record: Record, summary: Summary) -> View:
     """Bring a record and its summary together.
 
     Args:
         record: Raw samples.
         summary: Made of that record.
-        published: Models by their names, which subjects have as ``variant``.
     """
     by_name = {item.name: item for item in summary.subjects}
-    models = {model.name: model for model in published}
     measured = [s for s in record.subjects if _has_times(by_name.get(s.name))]
     names = {subject.name for subject in measured}
     return View(
         record=record,
         summary=summary,
-        published=tuple(published),
         entries=tuple(
-            Entry(index, subject, by_name[subject.name], models.get(subject.variant))
+            Entry(index, subject, by_name[subject.name], published_model(subject))
             for index, subject in enumerate(measured)
         ),
         unmeasured=tuple(s for s in record.subjects if s.name not in names),
+    )
+
+
+def published_model(subject: Subject) -> PublishedModel | None:
+    """Return the published model whose figures may stand beside an artifact's."""
+    return published_as(
+        subject.variant,
+        height=subject.input.get("height", 0),
+        width=subject.input.get("width", 0),
+        num_classes=subject.num_classes,
     )
 
 

@@ -14,6 +14,7 @@ _TINY = 1e-4
 _MOST_DIGITS = 6
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1000
+_MS_PER_S = 1000.0
 
 
 def figure(value: float, digits: int = _DIGITS) -> str:
@@ -51,6 +52,26 @@ def parts(estimate: Estimate, *, least: int | None = None) -> tuple[str, str]:
     wanted = math.ceil(-math.log10(half)) if half > 0 else 0
     decimals = min(max(fewest, wanted), most)
     return f"{value:,.{decimals}f}", f"[{low:,.{decimals}f}, {high:,.{decimals}f}]"
+
+
+def with_interval(estimate: Estimate, *, least: int | None = None, between: str = " ") -> str:
+    """Return a figure and its interval as one text; ``least`` is that of ``parts``."""
+    return between.join(part for part in parts(estimate, least=least) if part)
+
+
+def duration(ms: float) -> str:
+    """Return milliseconds with their unit: in seconds from one on."""
+    return f"{figure(ms / _MS_PER_S)} s" if ms >= _MS_PER_S else f"{figure(ms)} ms"
+
+
+def duration_with_interval(estimate: Estimate) -> str:
+    """Return milliseconds with their unit and their interval, all in one unit."""
+    unit, over = ("s", _MS_PER_S) if estimate.value >= _MS_PER_S else ("ms", 1.0)
+    ends = (estimate.low, estimate.high)
+    value, known = parts(
+        Estimate(estimate.value / over, *(None if end is None else end / over for end in ends))
+    )
+    return f"{value} {unit} {known}".rstrip()
 
 
 def interval(estimate: Estimate) -> str:
@@ -95,9 +116,9 @@ def yes_no(value: bool | None, unknown: str = "not known") -> str:
     return "yes" if value else "no"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number and its noun, in the plural where it has to be."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number and its noun, in the plural where it has to be: with s, unless told."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from yolor_deploy.benchmark.report.markup import Html, bullets, element, joined
 from yolor_deploy.benchmark.report.parts import NOTHING, Section, absent, note, section
+from yolor_deploy.benchmark.report.sentences import caches
 from yolor_deploy.benchmark.report.table import Cell, Column, number, table
 from yolor_deploy.benchmark.report.view import View
 from yolor_deploy.benchmark.report.wording import (
@@ -43,19 +44,14 @@ def work_section(view: View) -> Section:
             "Inside the clock of a run: everything from images in host memory to outputs in host "
             "memory. Letterbox and tensor are the stage preprocess, which starts at decoded "
             "pixels; reading and decoding files is never timed. The harness adds to each sample: "
-            f"{overhead or NOT_MEASURED}; it is subtracted nowhere. Caches: {_cache(view.record)}."
+            f"{overhead or NOT_MEASURED}; it is subtracted nowhere."
         ),
+        note(f"Caches: {caches(view.record)}."),
         _conditions(subjects),
         _inputs(subjects),
         _artifacts(subjects),
         _notes(subjects),
     )
-
-
-def _cache(record: Record) -> str:
-    if record.cache == "interleaved":
-        return "artifacts took turns, so each found the caches as another left them"
-    return "the same artifact ran time after time, so they were warm"
 
 
 def _conditions(subjects: Sequence[Subject]) -> Html:
@@ -104,12 +100,17 @@ def _inputs(subjects: Sequence[Subject]) -> Html:
         Column("batches", "number", "Different ones, which are rotated"),
         Column("planted", "text", "Whether the head was biased so that these numbers come out"),
         Column("candidates asked"),
-        Column("candidates", "number", "Per image; sorted by the least"),
+        Column("candidates planted", "number", "Sorted by the least"),
         Column("objects asked"),
-        Column("objects", "number", "Per image; sorted by the least"),
+        Column("objects", "number", "Sorted by the least"),
     )
     rows = [_input_row(subject.name, subject.inputs) for subject in subjects]
-    return table("What each artifact was run on.", columns, rows)
+    return table(
+        "What each artifact was run on. Candidates: per image of the first batch, counted when "
+        "they were planted. Objects: detections per image, all batches.",
+        columns,
+        rows,
+    )
 
 
 def _input_row(name: str, inputs: Inputs) -> list[Cell]:
@@ -268,7 +269,11 @@ def self_test_section(view: View) -> Section:
     return section(
         "self-test",
         title,
-        table("Work of known length, and what the clock of the stages said.", columns, rows),
+        table(
+            "Work of known length, and what the clock said; of a GPU events first, then the host.",
+            columns,
+            rows,
+        ),
     )
 
 
@@ -283,7 +288,7 @@ def settings_pairs(record: Record) -> list[tuple[str, str]]:
     return [
         ("noise target", f"{100 * settings.noise_target:g} % of the median"),
         ("samples", f"{settings.min_samples:,} to {settings.max_samples:,} of each artifact"),
-        ("time limit", f"{settings.time_limit_s:g} s, warm-up included"),
+        ("time limit", f"{settings.time_limit_s:g} s of sampling, after the warm-up"),
         ("warm-up", f"at least {settings.warmup_s:g} s each"),
         ("batch", str(settings.batch)),
         ("sessions at once", streams or "throughput not asked for"),

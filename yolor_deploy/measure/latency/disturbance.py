@@ -29,39 +29,33 @@ CLOCK_INVALID = 0.15
 """Change of the SM clock at which no figure belongs to one machine any more."""
 
 
+_IN_EXTRAS = " while something else than latency was measured"
+
+
 def throttled(record: Record) -> Iterator[Finding]:
     """Name the reasons for which a GPU lowered its clocks, and the time that a quota took."""
-    reasons = sorted(
-        {
-            reason
-            for gpu in _gpus(_during(record))
-            for reason in gpu.throttle_reasons
-            if reason not in HARMLESS_REASONS
-        }
-    )
-    if reasons:
-        yield Finding("throttled", None, "invalid", f"the GPU throttled: {', '.join(reasons)}")
-    known = [c for c in _since_before(record) if c.cpu.throttled_s is not None]
-    if not known:
-        return
-    stopped_s = (known[-1].cpu.throttled_s or 0.0) - (known[0].cpu.throttled_s or 0.0)
-    seconds = known[-1].at_s - known[0].at_s
-    if stopped_s > 0:
-        yield Finding(
-            "throttled",
-            None,
-            "invalid" if stopped_s > QUOTA_SHARE * seconds else "warning",
-            f"a CPU quota stopped the process for {stopped_s:.3g} s of {seconds:.3g} s",
-        )
+    in_samples = _reasons(_sampled(record))
+    if in_samples:
+        text = f"the GPU throttled: {', '.join(sorted(in_samples))}"
+        yield Finding("throttled", None, "invalid", text)
+    later = _reasons(_extras(record)) - in_samples
+    if later:
+        text = f"the GPU throttled{_IN_EXTRAS}: {', '.join(sorted(later))}"
+        yield Finding("throttled", None, "warning", text)  # a chain of products meets the power cap
+    since = _since_before(record)
+    end = 1 + next((i for i, c in enumerate(since) if c.phase == "after"), len(since))
+    yield from _quota(since[:end])
+    yield from _quota(since[end - 1 :], in_extras=True)
 
 
 def foreign_process(record: Record) -> Iterator[Finding]:
     """Name the processes on the GPU, and the core time that others had."""
-    others = sorted({pid for gpu in _gpus(_during(record)) for pid in gpu.other_processes})
+    gpus = _gpus([*_sampled(record), *_extras(record)])
+    others = sorted({pid for gpu in gpus for pid in gpu.other_processes})
     if others:
         listed = ", ".join(map(str, others))
         yield Finding("foreign-process", None, "invalid", f"others use the GPU: process {listed}")
-    drawing = sorted({pid for gpu in _gpus(_during(record)) for pid in gpu.graphics_processes})
+    drawing = sorted({pid for gpu in gpus for pid in gpu.graphics_processes})
     if drawing:
         listed = ", ".join(map(str, drawing))
         yield Finding("foreign-process", None, "warning", f"others draw on the GPU: {listed}")
@@ -128,19 +122,23 @@ def _cores_taken(
 ) -> Iterator[Finding]:
     """Report the moments at which more cores were taken than an idle machine takes.
 
+    A moment tells of the time since the one before, without what we ran ourselves. Those of samples
+    and those of what was measured later are judged apart: neither hides the other.
+
     The runs of a GPU need one core to be launched from: there it is a warning.
     """
-    known = [
-        cores
-        for condition in record.conditions
-        if condition.phase != "before" and (cores := cores_of(condition.cpu)) is not None
-    ]
-    disturbed = [cores for cores in known if cores > FOREIGN_CORES]
+    known, disturbed = list[float](), list[float]()
+    severity: Literal["invalid", "warning"] = "warning"
+    for moments in (_sampled(record), _extras(record)):
+        taken = [cores_of(moment.cpu) for moment in moments if moment.phase != "before"]
+        told = [cores for cores in taken if cores is not None]
+        more = [cores for cores in told if cores > FOREIGN_CORES]
+        if _is_on_cpu(record) and len(more) > FOREIGN_SHARE * len(told):
+            severity = "invalid"
+        known += told
+        disturbed += more
     if not disturbed:
         return
-    severity: Literal["invalid", "warning"] = "warning"
-    if _is_on_cpu(record) and len(disturbed) > FOREIGN_SHARE * len(known):
-        severity = "invalid"
     yield Finding(
         "foreign-process",
         None,
@@ -155,9 +153,46 @@ def _is_on_cpu(record: Record) -> bool:
     return any(subject.conditions.threads is not None for subject in record.subjects)
 
 
-def _during(record: Record) -> list[Condition]:
-    """Return the moments between samples; all, where a run was too short to have any."""
-    return [c for c in record.conditions if c.phase == "during"] or list(record.conditions)
+def _reasons(conditions: Sequence[Condition]) -> set[str]:
+    reasons = {reason for gpu in _gpus(conditions) for reason in gpu.throttle_reasons}
+    return reasons - HARMLESS_REASONS
+
+
+def _quota(moments: Sequence[Condition], *, in_extras: bool = False) -> Iterator[Finding]:
+    """Report the time that a quota took; what we saturate ourselves may well reach it."""
+    known = [moment for moment in moments if moment.cpu.throttled_s is not None]
+    if not known:
+        return
+    stopped_s = (known[-1].cpu.throttled_s or 0.0) - (known[0].cpu.throttled_s or 0.0)
+    seconds = known[-1].at_s - known[0].at_s
+    if stopped_s > 0:
+        is_little = in_extras or stopped_s <= QUOTA_SHARE * seconds
+        text = f"a CPU quota stopped the process for {stopped_s:.3g} s of {seconds:.3g} s"
+        text += _IN_EXTRAS if in_extras else ""
+        yield Finding("throttled", None, "warning" if is_little else "invalid", text)
+
+
+def _sampled(record: Record) -> list[Condition]:
+    """Return the moments between samples and after the last; all, if none lies between any."""
+    items = record.conditions
+    if all(item.phase != "during" for item in items):
+        return [item for i, item in enumerate(items) if not _is_of_extras(items, i)]
+    return [
+        item
+        for i, item in enumerate(items)
+        if item.phase != "before" and not _is_of_extras(items, i)
+    ]
+
+
+def _extras(record: Record) -> list[Condition]:
+    """Return the moments after what was measured besides latency: energy, saturation, peaks."""
+    items = record.conditions
+    return [item for i, item in enumerate(items) if _is_of_extras(items, i)]
+
+
+def _is_of_extras(items: Sequence[Condition], place: int) -> bool:
+    """Return whether an ``after`` follows another; the first one ends the samples."""
+    return place > 0 and items[place].phase == items[place - 1].phase == "after"
 
 
 def _since_before(record: Record) -> list[Condition]:

@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -110,32 +111,36 @@ class GpuMonitor:
     def condition(self) -> GpuCondition:
         """Return the condition now. Reasons and clocks are those of this moment.
 
-        Between runs a GPU lowers its clocks: ask right after a run, before the next.
+        Between runs a GPU lowers its clocks: ask right after a run, before the next. What falls is
+        asked first; memory and processes take the driver longest, and come last.
         """
         nvml, handle = self._nvml, self._handle
-        memory = self._memory()
-        computing, drawing = self._other_processes()
-        return GpuCondition(
+        running = GpuCondition(
             sm_clock_mhz=self._known(
                 lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
             ),
+            throttle_reasons=self._throttle_reasons(),
+            power_w=self._known(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             memory_clock_mhz=self._known(
                 lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM))
             ),
+            energy_j=self._known(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000),
             temperature_c=self._temperature_c(),
-            power_w=self._known(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
-            power_limit_w=self._known(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
-            throttle_reasons=self._throttle_reasons(),
-            other_processes=computing,
-            graphics_processes=drawing,
             utilisation=self._known(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
             ecc_errors=self._known(
                 lambda: nvml.nvmlDeviceGetTotalEccErrors(
                     handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
                 )
             ),
-            energy_j=self._known(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000),
+            power_limit_w=self._known(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
+        )
+        memory = self._memory()
+        computing, drawing = self._other_processes()
+        return replace(
+            running,
             memory_used_bytes=int(memory.used) if memory else None,
+            other_processes=computing,
+            graphics_processes=drawing,
         )
 
     def close(self) -> None:

@@ -25,7 +25,8 @@ class Settings:
             which sampling stops.
         min_samples: Of each subject, at least.
         max_samples: Of each subject, at most.
-        time_limit_s: Of sampling, all subjects together, warm-up included.
+        time_limit_s: Of sampling, all subjects together. The warm-up comes before it, and takes at
+            most three tenths of it.
         warmup_s: Least time of the warm-up of each subject.
         batch: Images a run.
         streams: Sessions that run at once in the measurement of throughput; empty for none.
@@ -157,7 +158,8 @@ class Inputs:
         planted: Whether the head was biased such that the numbers asked for come out.
         asked_candidates: Per image; None unless planted.
         asked_objects: Per image; None unless planted.
-        candidates: Per image of the batches, in their order; None where they cannot be counted.
+        candidates: Per image of the first batch, as counted when they were planted; None where
+            none were, or in other pictures.
         objects: Detections per image of the batches, in their order.
         source: Where the images are from.
     """
@@ -329,7 +331,7 @@ class Record:
         gpu: The GPU in use; None where none is.
         conditions: The machine from before to after, in order.
         overhead_us: What the harness adds to each sample: microseconds by kind, ``clock`` inside
-            what is timed, ``loop`` around it. Subtracted nowhere.
+            what is timed, ``sample`` around it. Subtracted nowhere.
         cache: Whether caches were warm: ``same`` artifact run after run, or ``interleaved``.
         subjects: The artifacts, in the order of each round.
         complete: Whether it came to its end.

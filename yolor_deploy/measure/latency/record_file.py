@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import types
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -14,6 +13,8 @@ from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.measure.latency.record import FORMAT, KIND, Record, Subject
 
 _HINT = "give a file that `yolor-deploy bench -o FILE` wrote"
+_LARGEST = 1e18  # bytes, FLOPs and whatever else is counted
+_LEAST_MS, _MOST_MS = 1e-9, 4e10
 _INPUT = {"height": int, "width": int, "dtype": str, "layout": str}
 """What tables show of ``Subject.input``."""
 
@@ -112,12 +113,16 @@ def _of_type(value: Any, kind: type, where: str) -> Any:
     # A bool is an int in Python, and none in JSON
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{where} is {type(value).__name__}, expected {kind.__name__}")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError(f"{where} is too large")
     return value
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{where} is {value!r}, expected a finite number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{where} is {value!r}, expected a number")  # noqa: TRY004 - damage
+    if not abs(value) <= _LARGEST:  # NaN is not, either
+        raise ValueError(f"{where} is not finite, or too large")
     return float(value)
 
 
@@ -138,6 +143,10 @@ def _require_consistent(record: Record) -> None:
 def _require_series(subject: Subject) -> None:
     if subject.at_s and "run" not in subject.samples:
         raise ValueError(f"{subject.name}: samples have no run")
+    if any(not _LEAST_MS <= ms <= _MOST_MS for ms in subject.samples.get("run", ())):
+        raise ValueError(f"{subject.name}: a run took no time, or longer than a year")
+    if subject.stage_at_s and not subject.stages:
+        raise ValueError(f"{subject.name}: stages without times")
     for times, series in ((subject.at_s, subject.samples), (subject.stage_at_s, subject.stages)):
         if any(len(values) != len(times) for values in series.values()):
             raise ValueError(f"{subject.name}: series of different lengths")

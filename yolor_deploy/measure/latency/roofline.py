@@ -21,12 +21,18 @@ _JOINTS = re.compile(r" \+ | \|\| |[,()\[\]{}\s]+|\x1e")
 _RANGE = "..."
 
 
-def roofline(subject: Subject, *, measured_ms: float) -> Roofline | None:
+HEAD_OP = "YolorNMS"
+"""Operator of the post-processing, which is one node of a model that detects."""
+
+
+def roofline(subject: Subject, *, measured_ms: float, with_head: bool = True) -> Roofline | None:
     """Compare the time of a model with its limit.
 
     Args:
         subject: Its layers, their times and the peaks are used.
         measured_ms: Of the model, one batch, milliseconds.
+        with_head: Whether the post-processing is in ``measured_ms``. If it is not, its node is in
+            no figure but ``matched``, which is of the whole profile.
 
     Returns:
         None if layers were not counted, cost nothing, or the peaks are not known.
@@ -34,14 +40,15 @@ def roofline(subject: Subject, *, measured_ms: float) -> Roofline | None:
     peak = subject.peak
     if not subject.layers or peak is None or min(peak.gflops, peak.gbytes_per_s) <= 0:
         return None
-    limits = [_limit_of(layer, peak) for layer in subject.layers]
+    layers = [layer for layer in subject.layers if with_head or layer.op != HEAD_OP]
+    limits = [_limit_of(layer, peak) for layer in layers]
     limit_ms = sum(limit.limit_ms for limit in limits)
     if limit_ms <= 0:
         return None
-    gflop = sum(layer.flops for layer in subject.layers) / 1e9
+    gflop = sum(layer.flops for layer in layers) / 1e9
     return Roofline(
         gflop=gflop,
-        gbytes=sum(layer.num_bytes for layer in subject.layers) / 1e9,
+        gbytes=sum(layer.num_bytes for layer in layers) / 1e9,
         limit_ms=limit_ms,
         measured_ms=measured_ms,
         times_from_limit=measured_ms / limit_ms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +40,8 @@ class Work:
         name: Of the artifact in tables.
         prepare: From the number of a sample to the tensor of its batch; batches take turns.
         run: From the tensor, in host memory, to outputs in host memory.
-        run_stages: Likewise with every stage timed apart, milliseconds by stage; None for no
-            stages.
+        run_stages: Likewise with every stage timed apart, milliseconds by stage, none where that
+            cannot be done; None for no stages.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Turn:
         samples: Of it, so far.
         median_ms: Of its runs; None before the first.
         noise: Of its median, as ``StoppingRule`` knows it; None before it does.
-        elapsed_s: Since sampling began, that of earlier sessions included.
+        elapsed_s: Since sampling began, that of earlier sessions included; 0 before.
     """
 
     phase: str
@@ -99,14 +100,16 @@ class Sampler:
     """Samples several artifacts in turns, so that a machine that drifts drifts for all.
 
     Every second round goes backwards: no artifact always follows the same one. Nothing else is done
-    while a run is timed; garbage is collected between rounds.
+    while a run is timed, and no garbage is collected before the end.
 
     Args:
         works: The artifacts; each has its own series in the same place.
-        series: What is there already, of an earlier session; empty ones at the beginning.
+        series: What is there already, of an earlier session, as many of each; empty ones at the
+            beginning.
         settings: When to stop.
         between: Told of turns now and then; may take its time.
         clock_ns: Of the host, monotonic, nanoseconds.
+        began_ns: By the clock, where the moments are counted from; None for now.
         offset_s: Added to every moment: how long earlier sessions took.
     """
 
@@ -118,6 +121,7 @@ class Sampler:
         *,
         between: Callable[[Turn], None] = lambda _turn: None,
         clock_ns: ClockNs = time.perf_counter_ns,
+        began_ns: int | None = None,
         offset_s: float = 0.0,
     ) -> None:
         self._works = works
@@ -126,7 +130,8 @@ class Sampler:
         self._between = between
         self._clock_ns = clock_ns
         self._offset_s = offset_s
-        self._began_ns = clock_ns()
+        self._began_ns = clock_ns() if began_ns is None else began_ns
+        self._sampling_s = 0.0  # moment from which the time limit counts
         self._told_s = float("-inf")
         self._stages_s = 0.0
         self._rules = [StoppingRule(settings) for _ in works]
@@ -162,23 +167,29 @@ class Sampler:
         share_s = _WARMUP_SHARE * self._settings.time_limit_s / max(1, len(self._works))
         for work, series in zip(self._works, self._series, strict=True):
             rule = WarmUp(self._settings.warmup_s)
+            most_s = max(share_s, self._settings.warmup_s)
             began_s = self.elapsed_s
             while True:
                 at_s, _, run_ms = self._timed(work, len(series.warmup_ms))
                 series.warmup_ms.append(run_ms)
                 rule.add(at_s - began_s, run_ms)
                 self._tell("warm-up", work, series.warmup_ms, None)
-                is_late = self.elapsed_s - began_s > share_s
+                is_late = self.elapsed_s - began_s > most_s
                 if len(series.warmup_ms) < _MIN_WARMUP_RUNS and not is_late:
                     continue
                 if rule.settled or rule.gave_up or is_late:
                     break
             series.warmup_settled = rule.settled
+            if work.run_stages is not None:  # what it loads, and its first run, are no samples
+                work.run_stages(work.prepare(0))
 
     def _sample(self) -> None:
-        order = list(range(len(self._works)))
-        for number in range(max(len(series.at_s) for series in self._series), 1 << 62):
-            for index in order if number % 2 == 0 else reversed(order):
+        moments = [moment for series in self._series for moment in series.at_s]
+        self._sampling_s = self.elapsed_s - (max(moments) - min(moments) if moments else 0.0)
+        for number in itertools.count(max(len(series.at_s) for series in self._series)):
+            if number and self._is_over():
+                return
+            for index in self._order(number):
                 work, series = self._works[index], self._series[index]
                 at_s, preprocess_ms, run_ms = self._timed(work, number)
                 series.at_s.append(at_s)
@@ -186,14 +197,23 @@ class Sampler:
                 series.run_ms.append(run_ms)
                 self._tell("sampling", work, series.run_ms, self._rules[index].noise)
             self._sample_stages(number)
-            reasons = [
-                rule.reason(series.run_ms, self.elapsed_s)
-                for rule, series in zip(self._rules, self._series, strict=True)
-            ]
-            if all(reasons) or "timeout" in reasons:
-                for series, reason in zip(self._series, reasons, strict=True):
-                    series.stopped_by = reason or "timeout"
-                return
+
+    def _is_over(self) -> bool:
+        """Whether all are known well enough or the time is over, which their series then tell."""
+        elapsed_s = self.elapsed_s - self._sampling_s
+        reasons = [
+            rule.reason(series.run_ms, elapsed_s)
+            for rule, series in zip(self._rules, self._series, strict=True)
+        ]
+        if not all(reasons) and "timeout" not in reasons:
+            return False
+        for series, reason in zip(self._series, reasons, strict=True):
+            series.stopped_by = reason or "timeout"
+        return True
+
+    def _order(self, number: int) -> range:
+        forwards = range(len(self._works))
+        return forwards if number % 2 == 0 else forwards[::-1]
 
     def _sample_stages(self, number: int) -> None:
         """Run with timed stages once each, as long as that is a small part of the time."""
@@ -201,16 +221,18 @@ class Sampler:
         if done >= _MIN_STAGE_SAMPLES and self._stages_s > _STAGE_SHARE * self.elapsed_s:
             return
         began_s = self.elapsed_s
-        for work, series in zip(self._works, self._series, strict=True):
+        for index in self._order(done):
+            work, series = self._works[index], self._series[index]
             if work.run_stages is None:
                 continue
             began = self._clock_ns()
             images = work.prepare(number)
             ready = self._clock_ns()
-            stages = {"preprocess": (ready - began) / _NS_PER_MS, **work.run_stages(images)}
-            series.stage_at_s.append(self._seconds(began))
-            for name, value in stages.items():
-                series.stages_ms.setdefault(name, []).append(value)
+            stages = work.run_stages(images)
+            if stages:
+                series.stage_at_s.append(self._seconds(began))
+                for name, value in {"preprocess": (ready - began) / _NS_PER_MS, **stages}.items():
+                    series.stages_ms.setdefault(name, []).append(value)
         self._stages_s += self.elapsed_s - began_s
 
     def _timed(self, work: Work, number: int) -> tuple[float, float, float]:
@@ -235,7 +257,8 @@ class Sampler:
             return
         self._told_s = now_s
         median = statistics.median(values[-_TOLD_VALUES:])
-        self._between(Turn(phase, work.name, len(values), median, noise, now_s))
+        sampling_s = now_s - self._sampling_s if phase == "sampling" else 0.0
+        self._between(Turn(phase, work.name, len(values), median, noise, sampling_s))
 
     def _end(self, reason: StoppedBy) -> None:
         for series in self._series:

@@ -22,6 +22,9 @@ _INNER = 0.25  # quantiles from here to 1 - 0.25 move with the ranks of all samp
 _BATCHES = 10  # of batch means: fewer tell little of the spread, more are like their neighbours
 _T_OF_BATCHES = 2.262  # Student's t, 9 degrees of freedom, two-sided 95 %
 _LEAST_PER_BATCH = 2
+_NOISES_OF_DRIFT = 3.0  # of many samples; 2 % of independent series without drift go beyond
+_MOST_NOISES = 4.5  # of few: with more of them, six samples could show no drift at all
+_FEW = 8  # samples that raise the factor to twice as much, but for the cap
 _DECIMALS = 12  # of a logarithm: equal ratios differ by rounding, which has an order of its own
 
 
@@ -82,10 +85,27 @@ def noise_within_thirds(samples: Sequence[float]) -> float | None:
     Args:
         samples: In the order measured, at least three.
     """
-    series = np.asarray(samples, np.float64)
-    parts = np.array_split(series, _THIRDS)
-    level = np.median(series)
-    return median_noise(np.concatenate([part - np.median(part) + level for part in parts]).tolist())
+    return median_noise(_without_thirds(samples).tolist())
+
+
+def drift_by_chance(samples: Sequence[float]) -> float:
+    """Return how large a ``relative_drift`` chance explains, as a part of the median; 0..
+
+    It is a multiple of the noise within the thirds, which is larger for few samples: few show only
+    a part of their correlation, so that their noise comes out too small. Where they are too few for
+    that noise, half their range stands for it. Of simulated series without drift one in fifty goes
+    beyond it, and from 6 samples on less than a tenth of those in AR(1) with coefficient 0.5; a
+    drift of 15 % in noise of 1 % is beyond it in most series of 9 and nearly all from 12 on.
+
+    Args:
+        samples: In the order measured, at least three.
+    """
+    noise = noise_within_thirds(samples)
+    if noise is None:
+        whole = _without_thirds(samples)
+        level = float(np.median(whole))
+        noise = float(np.ptp(whole)) / 2 / level if level > 0 else 0.0
+    return noise * min(_MOST_NOISES, _NOISES_OF_DRIFT * (1 + _FEW / len(samples)))
 
 
 def relative_drift(samples: Sequence[float]) -> float | None:
@@ -230,6 +250,14 @@ def normal_half_width(deviation: float, count: int, *, level: float = LEVEL) -> 
 
 def _rate(images: int, seconds: float) -> float:
     return images / seconds if seconds > 0 else 0.0
+
+
+def _without_thirds(samples: Sequence[float]) -> _Series:
+    """Return samples as if each third had the median of all: float64 [n]."""
+    series = np.asarray(samples, np.float64)
+    level = np.median(series)
+    parts = np.array_split(series, _THIRDS)
+    return np.concatenate([part - np.median(part) + level for part in parts])
 
 
 def _relative_noise(median: Estimate) -> float | None:

@@ -51,6 +51,7 @@ def _subject_summary(subject: Subject, batch: int) -> SubjectSummary:
         name: distribution(subject.stages[name]) for name in STAGES if subject.stages.get(name)
     }
     in_model = stages.get("model", run).p50.value
+    nms_apart = "model" in stages and "nms" in stages
     return SubjectSummary(
         name=subject.name,
         run=run,
@@ -64,7 +65,9 @@ def _subject_summary(subject: Subject, batch: int) -> SubjectSummary:
         fps=_MS_PER_S * batch / run.p50.value if run.p50.value > 0 else 0.0,
         throughput=tuple(_throughput(item) for item in subject.throughput if item.finished_s),
         joules_per_image=_joules_per_image(subject),
-        roofline=roofline(subject, measured_ms=in_model) if in_model > 0 else None,
+        roofline=roofline(subject, measured_ms=in_model, with_head=not nms_apart)
+        if in_model > 0
+        else None,
     )
 
 

@@ -7,16 +7,12 @@ from itertools import pairwise
 
 from yolor_deploy.measure.latency.disturbance import MACHINE_RULES
 from yolor_deploy.measure.latency.record import Record, Subject
-from yolor_deploy.measure.latency.statistics import noise_within_thirds
+from yolor_deploy.measure.latency.statistics import drift_by_chance
 from yolor_deploy.measure.latency.stopping import FEWEST
 from yolor_deploy.measure.latency.summary import Finding, SubjectSummary
 
 DRIFT = 0.02
 """From the first third to the last: a difference between two artifacts that one would report."""
-
-DRIFT_IN_NOISE = 3.0
-"""Drift in noises of the median that chance explains: the thirds of independent samples differ by
-more in 2 of 100 series of fifty without drift."""
 
 STAGES_DIFFER = 0.10
 """Of a run: what the host does around the stages, and clocks of two devices, explain less."""
@@ -67,7 +63,8 @@ def _self_test(record: Record, _: Sequence[SubjectSummary]) -> Iterator[Finding]
                 f"{seen:.3g} of {asked:.3g} ms"
                 for asked, seen in zip(test.asked_ms, test.seen_ms, strict=False)
             )
-            text = f"the {test.clock} clock does not see work of known length: {seen}"
+            clocks = "host's clock does" if test.clock == "host" else "GPU's events or the host do"
+            text = f"the {clocks} not see work of known length: {seen}"
             yield Finding("self-test", subject.name, "invalid", text)
         elif test is None and subject.clock == "device":
             text = "the clock of the device was not shown work of known length"
@@ -79,8 +76,7 @@ def _drifted(record: Record, subjects: Sequence[SubjectSummary]) -> Iterator[Fin
         drift = summary.run.drift
         if drift is None or summary.run.count < FEWEST:
             continue
-        noise = noise_within_thirds(subject.samples["run"]) or 0.0
-        if abs(drift) > max(DRIFT, DRIFT_IN_NOISE * noise):
+        if abs(drift) > max(DRIFT, drift_by_chance(subject.samples["run"])):
             more = f"{_percent(abs(drift))} {'longer' if drift > 0 else 'shorter'}"
             text = f"the last third of the runs took {more} than the first"
             yield Finding("drifted", subject.name, "invalid", text)
@@ -89,7 +85,7 @@ def _drifted(record: Record, subjects: Sequence[SubjectSummary]) -> Iterator[Fin
 def _not_settled(record: Record, subjects: Sequence[SubjectSummary]) -> Iterator[Finding]:
     for subject, _ in _measured(record, subjects):
         if not subject.warmup_settled:
-            text = f"times had not settled after {len(subject.warmup_ms)} runs of warm-up"
+            text = f"times had not settled after {_runs(len(subject.warmup_ms))} of warm-up"
             yield Finding("not-settled", subject.name, "warning", text)
 
 
@@ -102,7 +98,7 @@ def _timeout(record: Record, subjects: Sequence[SubjectSummary]) -> Iterator[Fin
             continue
         reached = "not known" if noise is None else _percent(noise)
         text = (
-            f"stopped by the limit of {settings.time_limit_s:g} s after {count} runs: "
+            f"stopped by the limit of {settings.time_limit_s:g} s after {_runs(count)}: "
             f"noise {reached}, target {_percent(settings.noise_target)}"
         )
         yield Finding("timeout", subject.name, "warning", text)
@@ -119,7 +115,7 @@ def _few_samples(record: Record, _: Sequence[SubjectSummary]) -> Iterator[Findin
     for subject in record.subjects:
         count = len(subject.samples.get("run", ()))
         if count < FEWEST:
-            text = f"{count} runs: an interval of the median takes {FEWEST}"
+            text = f"{_runs(count)}: an interval of the median takes {FEWEST}"
             yield Finding("few-samples", subject.name, "warning", text)
 
 
@@ -139,15 +135,29 @@ def _nothing_detected(record: Record, _: Sequence[SubjectSummary]) -> Iterator[F
 
 
 def _different_work(record: Record, _: Sequence[SubjectSummary]) -> Iterator[Finding]:
-    if not record.subjects:
-        return
-    by_name = {subject.name: subject for subject in record.subjects}
-    reference = by_name.get(record.settings.reference or "", record.subjects[-1])
-    for subject in record.subjects:
-        differences = _differences(subject, reference)
+    for subject, reference in _compared(record):
+        differences = [
+            *_differences(subject, reference),
+            *_differences_of_place(subject, reference),
+        ]
         if differences:
             text = f"not the same work as {reference.name}: {', '.join(differences)}"
             yield Finding("different-work", subject.name, "warning", text)
+
+
+def _different_precision(record: Record, _: Sequence[SubjectSummary]) -> Iterator[Finding]:
+    """Say it, though it may be what is compared: the ratio is of it as well as of the models."""
+    for subject, reference in _compared(record):
+        if subject.precision != reference.precision:
+            text = f"computes in {subject.precision}, and {reference.name} in {reference.precision}"
+            yield Finding("different-precision", subject.name, "warning", text)
+
+
+def _compared(record: Record) -> Iterator[tuple[Subject, Subject]]:
+    """Return each artifact, and what its ratio is taken against."""
+    by_name = {subject.name: subject for subject in record.subjects}
+    for subject in record.subjects:
+        yield subject, by_name.get(record.settings.reference or "", record.subjects[-1])
 
 
 def _differences(subject: Subject, reference: Subject) -> list[str]:
@@ -165,6 +175,18 @@ def _differences(subject: Subject, reference: Subject) -> list[str]:
         for key in own
         if key in other and own[key] != other[key]
     ]
+    return found
+
+
+def _differences_of_place(subject: Subject, reference: Subject) -> list[str]:
+    """Say whether two artifacts ran elsewhere: a ratio is of that too. Versions may differ."""
+    own, other = subject.conditions, reference.conditions
+    runtimes = [ran.runtime.partition(" ")[0] for ran in (own, other)]
+    found = []
+    if runtimes[0] != runtimes[1]:
+        found.append(f"by {runtimes[0]}, not {runtimes[1]}")
+    if own.device != other.device:
+        found.append(f"on {own.device}, not {other.device}")
     return found
 
 
@@ -202,6 +224,7 @@ RULES: tuple[Callable[[Record, Sequence[SubjectSummary]], Iterator[Finding]], ..
     _bimodal,
     _nothing_detected,
     _different_work,
+    _different_precision,
     _stages_differ,
     _beyond_limit,
 )
@@ -214,6 +237,10 @@ def _measured(
     for subject in record.subjects:
         if subject.name in by_name:
             yield subject, by_name[subject.name]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
 
 
 def _percent(part: float) -> str:
