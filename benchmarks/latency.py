@@ -31,13 +31,13 @@ PAPER = {"yolor-d6 against yolov4-p7": 1.875}
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, help="folder of the models, kept")
-    parser.add_argument("--time-limit", type=float, default=900.0, help="of sampling, seconds")
+    parser.add_argument("--work", type=Path, help="folder of models and samples, kept")
+    parser.add_argument("--time-limit", type=float, default=420.0, help="of sampling, seconds")
     parser.add_argument("--min-samples", type=int, default=20, help="of each model")
     parser.add_argument("--report", type=Path, help="page to write")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "latency.json"
+        output = (given.work or Path(folder)) / "latency.json"
         command = [
             *(sys.executable, "-m", "yolor_deploy", "bench", *NAMES),
             *("--time-limit", str(given.time_limit), "--min-samples", str(given.min_samples)),

@@ -55,7 +55,7 @@ def config(
     session: TensorRTSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BenchConfig:
     """Eight samples of the engine; opening it gives the session."""
-    monkeypatch.setattr(subjects_module, "open_session", lambda *_, **__: session)
+    monkeypatch.setattr(subjects_module, "open_in_turns", lambda *_, **__: session)
     return BenchConfig(
         (str(session.artifact.path),),
         settings=SETTINGS,

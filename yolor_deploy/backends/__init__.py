@@ -95,6 +95,29 @@ def instruments_for(session: Session) -> Instruments:
     return TensorRTInstruments(session)
 
 
+def open_in_turns(
+    artifact: Artifact, *, device: RuntimeDevice | None = None, trust: bool = False
+) -> Session:
+    """Load an artifact as ``open_session`` does, one of several whose runs take turns.
+
+    On the CPU they share the memory of their runs, which is that of the largest then, not the sum.
+
+    Args:
+        artifact: A model or an engine.
+        device: As of ``open_session``.
+        trust: As of ``open_session``.
+
+    Raises:
+        ArtifactError, BackendUnavailableError, RunError: As of ``open_session``.
+    """
+    backend = BACKENDS[DEFAULT_BACKEND]
+    on_cpu = device is None or device.kind == "cpu"
+    is_own = artifact.meta.kind == "model" and artifact.meta.target in {None, DEFAULT_BACKEND}
+    if on_cpu and is_own and isinstance(backend, OnnxRuntimeBackend):
+        return backend.open(artifact, device=device, shares_memory=True)
+    return open_session(artifact, device=device, trust=trust)
+
+
 def open_for_accuracy(
     artifact: Artifact,
     *,

@@ -20,8 +20,8 @@ from yolor_deploy.planting import planted_density
 
 _MOST_STREAMS = 256
 _CHECKPOINTS = {".pt", ".pth", ".weights", ".safetensors"}
-_COPIES = 2
-_ACTIVATION_BYTES_PER_PIXEL = 350  # of the input: YOLOR-P6 takes 300 beyond its weights
+_COPIES = 2.4  # of weights, which are laid out anew for the processor
+_ACTIVATION_BYTES_PER_PIXEL = 1500  # of the input: Scaled-YOLOv4-P7 takes 1400, YOLOR-P6 200
 PUBLISHED_CLASSES = 80
 
 
@@ -176,18 +176,18 @@ def require_published_classes(first: Artifact, names: Sequence[str]) -> None:
 def require_memory(artifacts: Sequence[Artifact], batch: int, device: RuntimeDevice | None) -> None:
     """Refuse more models at once than memory holds, before the system ends the process.
 
-    Each is loaded twice on a CPU: whole, and with network and head apart for the stages.
+    Each is loaded twice on a CPU: whole, and with network and head apart for the stages. The memory
+    of their runs is shared.
 
     Raises:
         EvaluationError: With what is needed, by a rough estimate, and what there is.
     """
     if device is not None and device.kind == "cuda":
         return
-    needed = sum(
-        _COPIES * (_size_of(artifact.path) + _activation_bytes(artifact, batch))
-        for artifact in artifacts
-        if artifact.meta.kind == "model"
-    )
+    models = [artifact for artifact in artifacts if artifact.meta.kind == "model"]
+    sizes = [_size_of(artifact.path) for artifact in models]
+    runs = [_activation_bytes(artifact, batch) for artifact in models]
+    needed = _COPIES * sum(sizes) + max(sizes, default=0) + max(runs, default=0)
     there = available_bytes()
     if there is not None and needed > there:
         raise EvaluationError(

@@ -138,6 +138,8 @@ class _Benchmark:
         self._monitor.take("after")
         if is_finished:
             self._save(self._record())
+            for subject in self._subjects:  # a profile loads the network once more
+                subject.release_stages()
             look = partial(self._monitor.take, "after")
             around = Surroundings(self._config, self._gpu, note, look)
             is_finished = measure_extras(self._subjects, self._series, self._extras, around)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from yolor_deploy.backends import instruments_for, read_artifact
+from yolor_deploy.backends import instruments_for, open_in_turns, read_artifact
 from yolor_deploy.benchmark.inputs import BenchInput, drawn_input, images_input
 from yolor_deploy.benchmark.limits import (
     is_plantable,
@@ -27,7 +27,6 @@ from yolor_deploy.core.artifact import Artifact, sha256_of_file
 from yolor_deploy.core.errors import ArtifactError, YolorDeployError
 from yolor_deploy.core.runtime import Array, Instruments, RawOutput, Session
 from yolor_deploy.core.spec import NmsConfig
-from yolor_deploy.detector import open_session
 from yolor_deploy.measure.latency.record import Inputs, Subject
 from yolor_deploy.measure.latency.sampling import Work
 from yolor_deploy.planting import STAGE as PLANTED
@@ -67,6 +66,11 @@ class OpenSubject:
     def work(self) -> Work:
         """Return what is timed."""
         return Work(self.name, self._prepare, self._run, self._run_stages)
+
+    def release_stages(self) -> None:
+        """Free what was loaded to time stages; more is loaded if they are timed again."""
+        self.instruments.close()
+        self.instruments = instruments_for(self.session)
 
     def close(self) -> None:
         """Free what was opened."""
@@ -233,7 +237,7 @@ def _opened(name: str, artifact: Artifact, config: BenchConfig) -> OpenSubject:
         if config.images
         else drawn_input(spec, batch=batch, seed=config.seed)
     )
-    session = open_session(artifact, device=config.device, trust=config.trust)
+    session = open_in_turns(artifact, device=config.device, trust=config.trust)
     try:
         instruments = instruments_for(session)
     except BaseException:

@@ -74,9 +74,7 @@ def turn_text(turn: Turn, settings: Settings) -> str:
     if turn.median_ms is not None:
         words.append(f"median {duration(turn.median_ms)}")
     if turn.noise is not None:
-        words.append(
-            f"noise {100 * turn.noise:.2g} % of {100 * settings.noise_target:.2g} % wanted"
-        )
+        words.append(f"noise {100 * turn.noise:.2g} %, {100 * settings.noise_target:.2g} % wanted")
     left = max(0.0, settings.time_limit_s - turn.elapsed_s)
     words.append(f"at most {seconds_text(left)} left")
     return ", ".join(words)

@@ -31,6 +31,7 @@ class OnnxRuntimeBackend:
         device: RuntimeDevice | None = None,
         trust: bool = False,
         threads: int | None = None,
+        shares_memory: bool = False,
     ) -> OnnxRuntimeSession:
         """Load a portable artifact.
 
@@ -39,6 +40,8 @@ class OnnxRuntimeBackend:
             device: None for the CPU.
             trust: Has no meaning here: a model is no code.
             threads: Threads of one run; None for the cores granted to this process.
+            shares_memory: Whether sessions on the CPU share the memory of their runs; see
+                ``inference_session``.
 
         Raises:
             ArtifactError: An engine of another runtime, or a file that ONNX Runtime refuses, or
@@ -62,7 +65,7 @@ class OnnxRuntimeBackend:
             )
         threads = threads or granted_cores()
         if device is None or device.kind == "cpu":
-            return OnnxRuntimeSession(artifact, threads=threads)
+            return OnnxRuntimeSession(artifact, threads=threads, shares_memory=shares_memory)
         from yolor_deploy.backends.onnxruntime.cuda import CudaRuntime  # noqa: PLC0415 - rarer
 
         runtime = CudaRuntime(artifact, device, threads=threads)

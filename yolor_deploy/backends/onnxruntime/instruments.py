@@ -236,7 +236,9 @@ class OnnxRuntimeInstruments:
     def _load(self, path: Path) -> Any:
         threads = self._session.threads
         if self._gpu is None:
-            return inference_session(path, threads=threads)
+            return inference_session(
+                path, threads=threads, shares_memory=self._session.shares_memory
+            )
         return session_on_gpu(path, self._gpu, threads=threads)
 
     def _kind_of_products(self) -> Kind:

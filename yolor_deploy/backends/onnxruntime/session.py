@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,28 @@ class OnnxRuntimeSession:
         runtime: What ``inference_session`` gave for another form of the same model, or a
             ``CudaRuntime``; its further outputs are returned too. None to load the artifact's own
             file on the CPU.
+        shares_memory: As of ``inference_session``, for the artifact's own file.
+
+    Attributes:
+        shares_memory: As it was told.
 
     Raises:
         ArtifactError: ONNX Runtime refuses the file, or its inputs and outputs are not those that
             its metadata tell.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: int, runtime: Any = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int,
+        runtime: Any = None,
+        shares_memory: bool = False,
+    ) -> None:
         self._artifact = artifact
+        self.shares_memory = shares_memory
         if runtime is None:
-            runtime = inference_session(artifact.path, threads=threads)
+            runtime = inference_session(artifact.path, threads=threads, shares_memory=shares_memory)
             require_signature(runtime, artifact)
         self._runtime = runtime
         self._threads = threads
@@ -94,6 +107,7 @@ def inference_session(
     *,
     threads: int,
     keeps_memory: bool = True,
+    shares_memory: bool = False,
     settings: Mapping[str, str] | None = None,
     providers: Sequence[Any] = ("CPUExecutionProvider",),
     profile_prefix: Path | None = None,
@@ -104,6 +118,8 @@ def inference_session(
         path: An ONNX file; external data lies beside it.
         threads: Threads of one run, at least 1.
         keeps_memory: Whether memory of a run is kept for the next one.
+        shares_memory: Whether what is kept is for the next run of any session that shares it, to
+            the end of the process: for several that run one after the other.
         settings: Entries of the session's configuration.
         providers: Names, or names and options, of what computes it, the preferred one first.
         profile_prefix: Where the time of every node is written, with a time and ``.json`` behind;
@@ -129,6 +145,9 @@ def inference_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = keeps_memory
+    if shares_memory:
+        _register_shared_memory()
+        settings = {**(settings or {}), "session.use_env_allocators": "1"}
     _configure(options, settings or {}, profile_prefix)
     try:
         # Without its own second attempt, on the CPU, when a provider fails.
@@ -141,6 +160,16 @@ def inference_session(
             where=str(path),
             hint="export the model again; keep the file of external data, if any, beside it",
         ) from error
+
+
+@cache
+def _register_shared_memory() -> None:
+    """Register the memory that sessions share, which ONNX Runtime has once a process."""
+    import onnxruntime  # noqa: PLC0415 - takes a while to load
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(place, None)
 
 
 def _configure(options: Any, settings: Mapping[str, str], profile_prefix: Path | None) -> None:
