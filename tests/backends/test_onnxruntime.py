@@ -12,8 +12,8 @@ import onnx
 import pytest
 
 from tests.graph.tiny_graphs import FloatArray, tiny_spec, written_artifact
-from yolor_deploy.backends import BACKENDS, open_session
-from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend
+from yolor_deploy.backends import BACKENDS, open_in_turns, open_session
+from yolor_deploy.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.decode import predictions_from_raw
 from yolor_deploy.core.errors import ArtifactError, BackendUnavailableError
@@ -257,3 +257,16 @@ def test_threads_do_not_change_results(artifact: Artifact, threads: int) -> None
 
     for name, values in expected.items():
         np.testing.assert_allclose(outputs[name], values, atol=1e-4)
+
+
+def test_sessions_in_turns_share_the_memory_of_their_runs(artifact: Artifact) -> None:
+    """Several are opened in one process, and each computes what it computes alone."""
+    alone = open_session(artifact).run(noise(2))
+
+    sessions = [open_in_turns(artifact) for _ in range(2)]
+
+    for session in [*sessions, *sessions]:
+        assert isinstance(session, OnnxRuntimeSession)
+        assert session.shares_memory
+        for name, values in session.run(noise(2)).items():
+            np.testing.assert_array_equal(values, alone[name])

@@ -179,7 +179,7 @@ class _Benchmark:
         return (time.perf_counter_ns() - self._began_ns) / 1e9 + self._offset_s
 
     def _between(self, turn: Turn) -> None:
-        if turn.phase == "sampling" and self._monitor.due():
+        if turn.phase != "warm-up" and self._monitor.due():
             self._monitor.take("during")
         self._progress(turn)
         if self._save_to is not None and time.monotonic() - self._saved_s > _SAVE_EVERY_S:

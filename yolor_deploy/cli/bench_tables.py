@@ -29,7 +29,7 @@ from yolor_deploy.cli.boundary import printable
 from yolor_deploy.core.runtime import STAGES
 from yolor_deploy.families.catalogue import AP_CONDITIONS, FPS_CONDITIONS, OLD_FPS
 from yolor_deploy.measure.latency.record import Record, Subject
-from yolor_deploy.measure.latency.summary import LEVEL, RATIO_LEVEL
+from yolor_deploy.measure.latency.summary import LEVEL, RATIO_LEVEL, SESSION_EFFECT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -267,7 +267,8 @@ def _conditions_text(subject: Subject) -> str:
 def ratio_text(ratio: Ratio) -> str:
     """Return a ratio as a sentence, with its level and how often both were measured."""
     has_interval = ratio.speedup.low is not None and ratio.speedup.high is not None
-    level = f" at {100 * RATIO_LEVEL:.0f} %" if has_interval else ""
+    wider = f", widened by {100 * SESSION_EFFECT:.0f} %"
+    level = f" at {100 * RATIO_LEVEL:.0f} %{wider}" if has_interval else ""
     return f"{ratio_sentence(ratio)}{level} ({counted(ratio.rounds, 'round')})"
 
 

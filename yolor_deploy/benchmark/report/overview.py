@@ -30,7 +30,7 @@ from yolor_deploy.benchmark.report.wording import (
 )
 from yolor_deploy.families.catalogue import AP_CONDITIONS, FPS_CONDITIONS, OLD_FPS
 from yolor_deploy.measure.latency.record import Subject
-from yolor_deploy.measure.latency.summary import LEVEL, RATIO_LEVEL, Ratio
+from yolor_deploy.measure.latency.summary import LEVEL, RATIO_LEVEL, SESSION_EFFECT, Ratio
 
 _NOT_PUBLISHED = "not published"
 _ONLY_BESIDE = (
@@ -178,7 +178,8 @@ def ratio_section(view: View) -> Section:
             ),
             table(
                 "Time of the reference over time of the artifact, median over rounds in which "
-                f"both were measured one after the other; {level} intervals.",
+                f"both were measured one after the other; {level} intervals, widened by "
+                f"{100 * SESSION_EFFECT:.0f} % for what differs between two sessions of one model.",
                 columns,
                 rows,
             ),

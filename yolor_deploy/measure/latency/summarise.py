@@ -15,6 +15,8 @@ from yolor_deploy.measure.latency.statistics import (
     throughput_estimate,
 )
 from yolor_deploy.measure.latency.summary import (
+    SESSION_EFFECT,
+    Estimate,
     Ratio,
     SubjectSummary,
     Summary,
@@ -120,8 +122,16 @@ def _ratios(subject: Subject, reference: Subject) -> Iterator[Ratio]:
         rounds = min(len(theirs), len(own))
         pairs = [pair for pair in zip(theirs[:rounds], own[:rounds], strict=True) if min(pair) > 0]
         if pairs and _are_in_turns(*moments["run" if name == "run" else "stage"]):
-            speedup = paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+            speedup = _widened(paired_ratio([a for a, _ in pairs], [b for _, b in pairs]))
             yield Ratio(subject.name, reference.name, name, speedup, len(pairs))
+
+
+def _widened(speedup: Estimate) -> Estimate:
+    """Return an interval that holds what more samples of one process cannot tell apart."""
+    if speedup.low is None or speedup.high is None:
+        return speedup
+    wider = 1 + SESSION_EFFECT
+    return Estimate(speedup.value, speedup.low / wider, speedup.high * wider)
 
 
 def _are_in_turns(first: Sequence[float], second: Sequence[float]) -> bool:
