@@ -19,8 +19,9 @@ SESSION_EFFECT = 0.02
 """By which an interval of a ratio is widened on either side.
 
 Two sessions of the same model differ for as long as a process lives, such as by where their memory
-lies, and no number of samples shows it. Measured on a CPU: benchmarks/results/self_consistency.json;
-on a GPU it is not known.
+lies, and no number of samples shows it. Measured on a CPU; on a GPU it is not known.
+
+Source: ``benchmarks/results/self_consistency.json``.
 """
 
 
