@@ -288,9 +288,9 @@ def test_parts_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     instruments = OnnxRuntimeInstruments(opened(made(tmp_path)))
     loaded: list[Path] = []
 
-    def load(path: Path, *, threads: int) -> object:
+    def load(path: Path, *, threads: int, shares_memory: bool) -> object:
         loaded.append(path)
-        return inference_session(path, threads=threads)
+        return inference_session(path, threads=threads, shares_memory=shares_memory)
 
     monkeypatch.setattr(instruments_module, "inference_session", load)
 

@@ -198,8 +198,8 @@ def test_plugin_inside_is_part_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("record", "target", "state"),
     [
-        pytest.param(twin(speedup=1.02), f"{ITSELF}, run", "missed", id="other-run"),
-        pytest.param(twin(speedup=1.02), f"{ITSELF}, model", "missed", id="other-model"),
+        pytest.param(twin(speedup=1.05), f"{ITSELF}, run", "missed", id="other-run"),
+        pytest.param(twin(speedup=1.05), f"{ITSELF}, model", "missed", id="other-model"),
         pytest.param(twin(samples=6), f"{ITSELF}, run", "not measured", id="few"),
         pytest.param(suite(), ITSELF, "not measured", id="not-itself"),
         pytest.param(None, ITSELF, "not measured", id="not-done"),

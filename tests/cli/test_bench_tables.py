@@ -175,10 +175,13 @@ def test_only_ratios_of_runs_and_models_are_told(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("speedup", "sentence"),
     [
-        (Estimate(1.931, 1.913, 1.949), "a is 1.93 times as fast as b [1.91, 1.95] at 99 %"),
+        (
+            Estimate(1.931, 1.913, 1.949),
+            "a is 1.93 times as fast as b [1.91, 1.95] at 99 %, widened by 2 %",
+        ),
         (
             Estimate(1.0, 0.99, 1.01),
-            "a and b cannot be told apart: 1.00 times as fast [0.99, 1.01] at 99 %",
+            "a and b cannot be told apart: 1.00 times as fast [0.99, 1.01] at 99 %, widened by 2 %",
         ),
         (
             Estimate(1.4, None, None),
