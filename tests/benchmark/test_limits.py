@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from tests.sessions import artifact, batch_range
-from yolor_deploy.benchmark.limits import require_batch, require_same_work, require_settings
+from yolor_deploy.benchmark.limits import (
+    require_batch,
+    require_recipe,
+    require_same_work,
+    require_settings,
+)
+from yolor_deploy.benchmark.options import BenchConfig, Recipe
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.errors import EvaluationError
 from yolor_deploy.core.spec import InputSpec, NmsConfig
@@ -92,6 +98,23 @@ def test_numbers_out_of_range_are_refused(values: dict[str, Any], option: str) -
         require_settings(Settings(**values))
 
     assert caught.value.where == option
+
+
+def test_level_is_taken_where_the_first_artifact_is_an_engine() -> None:
+    """What builds the other engine is known from the first, and need not be named again."""
+    config = BenchConfig(("a.engine",), against="yolov4-p7", recipe=Recipe(optimization_level=3))
+
+    require_recipe(config, config.recipe.completed_by(Recipe(backend="tensorrt")))
+
+
+def test_level_without_an_engine_is_refused_before_anything_is_made() -> None:
+    """A model that ONNX Runtime runs has no such level."""
+    config = BenchConfig(("yolor-p6",), recipe=Recipe(optimization_level=3))
+
+    with pytest.raises(EvaluationError, match="option of engines") as caught:
+        require_recipe(config, config.recipe)
+
+    assert caught.value.where == "--optimization-level"
 
 
 def test_defaults_are_in_range() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from yolor_deploy.benchmark.options import BenchConfig
+from yolor_deploy.benchmark.options import BenchConfig, Recipe
 from yolor_deploy.core.artifact import Artifact
 from yolor_deploy.core.cgroup import available_bytes
 from yolor_deploy.core.describe import limits_text
@@ -86,13 +86,18 @@ def is_published(subject: str) -> bool:
     return not Path(subject).is_file() and any(model.name == subject for model in CATALOGUE)
 
 
+def is_made(config: BenchConfig) -> bool:
+    """Whether a model of a published name is among what is measured."""
+    return any(map(is_published, config.all_subjects))
+
+
 def require_subjects(config: BenchConfig) -> None:
     """Refuse what is neither a file nor a name, before anything is made.
 
     Raises:
         EvaluationError: With the name that is most like it.
     """
-    for subject in _subjects(config):
+    for subject in config.all_subjects:
         path = Path(subject)
         if path.exists() or is_published(subject):
             if path.suffix in _CHECKPOINTS:
@@ -112,36 +117,47 @@ def require_subjects(config: BenchConfig) -> None:
         )
 
 
-def require_use(config: BenchConfig, artifacts: Sequence[Artifact]) -> None:
-    """Refuse options of models that are made, where none is.
+def require_recipe(config: BenchConfig, whole: Recipe) -> None:
+    """Refuse options of models that are made where none is, before any is.
 
     Args:
         config: What was asked for.
-        artifacts: Of all subjects, those that were made included.
+        whole: Its recipe, completed by that of the first artifact.
 
     Raises:
         EvaluationError: With the option.
     """
-    is_made = any(is_published(subject) for subject in _subjects(config))
     recipe = config.recipe
     for option, value in (
         ("--fp16", recipe.precision),
         ("--backend", recipe.backend),
         ("--optimization-level", recipe.optimization_level),
     ):
-        if value is not None and not is_made:
+        if value is not None and not is_made(config):
             raise EvaluationError(
                 "an option of models of published names, and none is given",
                 where=option,
                 hint="leave it out; `yolor-deploy build` makes other artifacts of a file",
             )
-    if recipe.optimization_level is not None and recipe.backend in {None, "onnxruntime"}:
+    if recipe.optimization_level is not None and whole.backend in {None, "onnxruntime"}:
         raise EvaluationError(
             "an option of engines, and --backend names no builder of any",
             where="--optimization-level",
             hint="give --backend tensorrt or tensorrt_rtx, or leave it out",
         )
-    if config.density is not None and not is_made and not any(map(is_plantable, artifacts)):
+
+
+def require_density_of_use(config: BenchConfig, artifacts: Sequence[Artifact]) -> None:
+    """Refuse a density that nothing is planted with.
+
+    Args:
+        config: What was asked for.
+        artifacts: Of all subjects, those that were made included.
+
+    Raises:
+        EvaluationError: No model is made, and none has random weights that were not planted.
+    """
+    if config.density is not None and not is_made(config) and not any(map(is_plantable, artifacts)):
         raise EvaluationError(
             "an option of models with random weights that were not planted, and none is given",
             where="--density",
@@ -206,10 +222,6 @@ def _activation_bytes(artifact: Artifact, batch: int) -> int:
 def _size_of(path: Path) -> int:
     files = (path, path.with_name(f"{path.name}.data"))
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _subjects(config: BenchConfig) -> list[str]:
-    return [*config.subjects, *([config.against] if config.against else [])]
 
 
 def require_own_gpu(condition: GpuCondition, gpu: str) -> None:

@@ -74,6 +74,22 @@ def recipe_of(artifact: Artifact) -> Recipe:
     return Recipe(precision, backend, level if isinstance(level, int) else None)
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder that models are kept in, if it is not there.
+
+    Raises:
+        ArtifactError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot make the folder: {error.strerror or error}",
+            where=str(folder),
+            hint="give another with --work",
+        ) from error
+
+
 def made_model(name: str, made: Made, *, note: Note = logger.info) -> Path:
     """Return the artifact of a published name; what is there already is taken.
 
@@ -87,14 +103,7 @@ def made_model(name: str, made: Made, *, note: Note = logger.info) -> Path:
         BackendUnavailableError: torch, or what builds engines, is not installed.
         BuildError: The density does not fit the model.
     """
-    try:
-        made.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot make the folder: {error.strerror or error}",
-            where=str(made.folder),
-            hint="give another with --work",
-        ) from error
+    make_folder(made.folder)
     words = [name, f"{made.density.candidates}-{made.density.objects}"]
     words += [f"b{made.batch}"] if made.batch > 1 else []
     words += [f"seed{made.seed}"] if made.seed else []

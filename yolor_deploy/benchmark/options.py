@@ -98,3 +98,8 @@ class BenchConfig:
     output: Path | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
+
+    @property
+    def all_subjects(self) -> tuple[str, ...]:
+        """All that is measured, ``against`` last."""
+        return (*self.subjects, *([self.against] if self.against else []))

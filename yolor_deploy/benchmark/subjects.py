@@ -12,19 +12,21 @@ from pathlib import Path
 from yolor_deploy.backends import instruments_for, open_in_turns, read_artifact
 from yolor_deploy.benchmark.inputs import BenchInput, drawn_input, images_input
 from yolor_deploy.benchmark.limits import (
+    is_made,
     is_plantable,
     is_published,
     require_batch,
+    require_density_of_use,
     require_memory,
     require_published_classes,
+    require_recipe,
     require_subjects,
-    require_use,
 )
-from yolor_deploy.benchmark.made import Made, made_model, recipe_of
+from yolor_deploy.benchmark.made import Made, made_model, make_folder, recipe_of
 from yolor_deploy.benchmark.options import BenchConfig, Recipe
 from yolor_deploy.benchmark.planting import Density, plant_artifact, planted_density
 from yolor_deploy.core.artifact import Artifact, sha256_of_file
-from yolor_deploy.core.errors import ArtifactError, YolorDeployError
+from yolor_deploy.core.errors import YolorDeployError
 from yolor_deploy.core.runtime import Array, Instruments, RawOutput, Session
 from yolor_deploy.core.spec import NmsConfig
 from yolor_deploy.measure.latency.record import Inputs, Subject
@@ -46,7 +48,6 @@ class OpenSubject:
         session: That runs it.
         instruments: Of the session.
         input: What it is run on.
-        found: Detections per image by batch, of those that were run; empty unless it detects.
         notes: What limits the result.
     """
 
@@ -56,7 +57,6 @@ class OpenSubject:
     session: Session
     instruments: Instruments
     input: BenchInput
-    found: dict[int, list[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _has_stages: bool = True
     _memory_bytes: dict[str, int] | None = None
@@ -170,7 +170,7 @@ def open_subjects(config: BenchConfig, *, note: Note = logger.info) -> list[Open
     artifacts = [read_artifact(path, trust=config.trust) for path in paths]
     for artifact in artifacts:
         require_batch(artifact, config.settings.batch)
-    require_use(config, artifacts)
+    require_density_of_use(config, artifacts)
     artifacts = [_planted(artifact, config, note) for artifact in artifacts]
     require_memory(artifacts, config.settings.batch, config.device)
     opened: list[OpenSubject] = []
@@ -186,23 +186,22 @@ def open_subjects(config: BenchConfig, *, note: Note = logger.info) -> list[Open
 
 
 def _paths(config: BenchConfig, note: Note) -> list[Path]:
-    subjects = [*config.subjects, *([config.against] if config.against else [])]
+    subjects = config.all_subjects
     first = next((text for text in subjects if not is_published(text)), None)
     like = read_artifact(Path(first), trust=config.trust) if first else None
     if like is not None and first != subjects[-1] and not config.allow_different_work:
         require_published_classes(like, [text for text in subjects if is_published(text)])
-    paths = []
-    for text in subjects:
-        if is_published(text):
-            paths.append(made_model(text, _made(config, like), note=note))
-        else:
-            paths.append(Path(text))
-    return paths
+    own = recipe_of(like) if like is not None and is_made(config) else Recipe()
+    recipe = config.recipe.completed_by(own)
+    require_recipe(config, recipe)
+    made = _made(config, like, recipe)
+    return [
+        made_model(text, made, note=note) if is_published(text) else Path(text) for text in subjects
+    ]
 
 
-def _made(config: BenchConfig, like: Artifact | None) -> Made:
+def _made(config: BenchConfig, like: Artifact | None, recipe: Recipe) -> Made:
     """Return how models of names are made: like the first artifact that was given."""
-    recipe = config.recipe.completed_by(recipe_of(like) if like else Recipe())
     nms = like.meta.nms if like and like.meta.nms else NmsConfig()
     density = config.density or (planted_density(like) if like else None) or Density()
     return Made(config.work, recipe, density, config.settings.batch, nms, config.seed)
@@ -220,7 +219,7 @@ def _planted(artifact: Artifact, config: BenchConfig, note: Note) -> Artifact:
     if output.is_file():
         return Artifact.read(output)
     note(f"planting {density.candidates} candidates in {artifact.path.name}")
-    _make_folder(config.work)
+    make_folder(config.work)
     plant_artifact(
         artifact,
         density,
@@ -254,7 +253,7 @@ def _opened(name: str, artifact: Artifact, config: BenchConfig) -> OpenSubject:
 
 def _names(config: BenchConfig, artifacts: Sequence[Artifact]) -> list[str]:
     """Return a short name for each: as it was given, the file's stem, numbered where equal."""
-    given = [*config.subjects, *([config.against] if config.against else [])]
+    given = config.all_subjects
     names: list[str] = []
     for text, artifact in zip(given, artifacts, strict=True):
         name = text if is_published(text) else artifact.path.stem
@@ -271,14 +270,3 @@ def _names(config: BenchConfig, artifacts: Sequence[Artifact]) -> list[str]:
 
 def _text_of(density: Density) -> str:
     return f"{density.candidates}-{density.objects}"
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot make the folder: {error.strerror or error}",
-            where=str(folder),
-            hint="give another with --work",
-        ) from error

@@ -255,7 +255,7 @@ def _measured(config: BenchConfig, report: Path | None) -> Record:
     from yolor_deploy.cli.bench_progress import shown_bench  # noqa: PLC0415 - rich
     from yolor_deploy.image_files import find_images  # noqa: PLC0415 - Pillow
 
-    inputs = [*map(Path, config.subjects), *([Path(config.against)] if config.against else [])]
+    inputs = [Path(subject) for subject in config.all_subjects]
     pictures = [file.path for file in find_images(config.images)] if config.images else []
     _require_outputs(config.output, report, inputs=[*inputs, *pictures])
     if report is not None:

@@ -215,8 +215,8 @@ class Sampler:
     def _sample_stages(self) -> None:
         """Run with timed stages, for a part of the time that the samples took.
 
-        After all samples: what is loaded for it made the session of a model that was opened second
-        1 % slower on a CPU, against its own twin.
+        After all samples: while what is loaded for it was there, a model that was opened second was
+        a little slower on a CPU than its own twin.
         """
         works = [(w, s) for w, s in zip(self._works, self._series, strict=True) if w.run_stages]
         share_s = _STAGE_SHARE * (self.elapsed_s - self._sampling_s)
